@@ -1,0 +1,1 @@
+"""cofire: groups of neurons that fire together."""

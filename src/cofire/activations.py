@@ -1,0 +1,141 @@
+"""Activations: a data matrix X [rows channels] together with what each row is."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cofire.corpus import Corpus
+from cofire.errors import InputError
+from cofire.site import Site
+from cofire.types import ActivationMatrix, IntArray
+
+
+@dataclass(frozen=True, eq=False)
+class TokenTable:
+    """One line a row of X: which token of which text it is.
+
+    Attributes:
+        text_id: index into the corpus.
+        position: place in the model's input, counted from 0 with special tokens included.
+        token_id: the token's number in the vocabulary.
+        piece: index into ``pieces``.
+        pieces: distinct surface strings, leading space kept, so that the pieces of one text joined
+            in order give the text back.
+    """
+
+    text_id: IntArray
+    position: IntArray
+    token_id: IntArray
+    piece: IntArray
+    pieces: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        lengths = {len(self.text_id), len(self.position), len(self.token_id), len(self.piece)}
+        if len(lengths) != 1:
+            raise InputError(f"Columns of a token table differ in length: {sorted(lengths)}.")
+
+    def __len__(self) -> int:
+        return len(self.text_id)
+
+    def surface(self, row: int) -> str:
+        """The token of one row as it stands in the text, leading space included."""
+        return self.pieces[self.piece[row]]
+
+    def take(self, rows: np.ndarray) -> "TokenTable":
+        """The table of some rows: a boolean mask or an index array."""
+        return replace(
+            self,
+            text_id=self.text_id[rows],
+            position=self.position[rows],
+            token_id=self.token_id[rows],
+            piece=self.piece[rows],
+        )
+
+    @classmethod
+    def concatenate(cls, tables: "list[TokenTable]") -> "TokenTable":
+        """Stack tables; distinct pieces are merged."""
+        numbers: dict[str, int] = {}
+        columns = []
+        for table in tables:
+            lookup = np.array(
+                [numbers.setdefault(piece, len(numbers)) for piece in table.pieces], dtype=np.int32
+            )
+            columns.append(lookup[table.piece] if len(table) else table.piece)
+        return cls(
+            text_id=np.concatenate([table.text_id for table in tables]),
+            position=np.concatenate([table.position for table in tables]),
+            token_id=np.concatenate([table.token_id for table in tables]),
+            piece=np.concatenate(columns).astype(np.int32),
+            pieces=tuple(numbers),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """X [rows channels] at one site, with the token of each row and the corpus it came from.
+
+    The rows may lie in several shards, each in memory or a memory map of a file; ``chunks`` walks
+    them without copying, ``X`` gives one tensor (a copy when there are several shards).
+
+    Attributes:
+        shards: tensors [rows_i channels]; together they hold the rows in order.
+        tokens: one line a row.
+        corpus: the texts that ``tokens.text_id`` points to.
+        site: where in the model the rows were read.
+        provenance: model, data and settings that made the rows, as plain JSON values.
+    """
+
+    shards: tuple[Tensor, ...]
+    tokens: TokenTable
+    corpus: Corpus
+    site: Site
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.shards:
+            raise InputError("Activations need at least one shard.")
+        widths = {shard.shape[1] if shard.ndim == 2 else None for shard in self.shards}
+        if len(widths) != 1 or None in widths:
+            shapes = [tuple(shard.shape) for shard in self.shards]
+            raise InputError(f"Shards must be [rows channels] of one width; got {shapes}.")
+        n_rows = sum(shard.shape[0] for shard in self.shards)
+        if n_rows != len(self.tokens):
+            raise InputError(f"{n_rows} rows of activations but {len(self.tokens)} tokens.")
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, channels)."""
+        return len(self), int(self.shards[0].shape[1])
+
+    @cached_property
+    def X(self) -> ActivationMatrix:  # noqa: N802  (the matrix of the notation)
+        """All rows as one tensor; no copy when there is one shard."""
+        return self.shards[0] if len(self.shards) == 1 else torch.cat(self.shards)
+
+    def chunks(self, max_rows: int) -> Iterator[ActivationMatrix]:
+        """Consecutive blocks of at most ``max_rows`` rows, views where possible."""
+        for shard in self.shards:
+            yield from torch.split(shard, max_rows)
+
+    def take(self, rows: np.ndarray) -> "Activations":
+        """Some rows (boolean mask or index array), in memory."""
+        index = torch.from_numpy(np.flatnonzero(rows) if rows.dtype == bool else rows)
+        return replace(self, shards=(self.X[index],), tokens=self.tokens.take(rows))
+
+    def where_split(self, split: str) -> "Activations":
+        """Rows of the texts of one split, ``train`` or ``heldout``."""
+        in_split = np.array([text.split == split for text in self.corpus], dtype=bool)
+        mask = in_split[self.tokens.text_id]
+        return self if mask.all() else self.take(mask)
+
+    def __repr__(self) -> str:
+        rows, channels = self.shape
+        return f"Activations({rows} rows × {channels} channels at {self.site})"
