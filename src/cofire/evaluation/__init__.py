@@ -1,0 +1,1 @@
+"""Turning dictionaries and codes into measured numbers."""

@@ -1,0 +1,138 @@
+"""Dictionary: what every method ends as, so that one measure, report and intervention serves all."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import torch
+
+from cofire.errors import InputError
+from cofire.nnls import solve_nnls
+from cofire.site import Site
+from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Tensor
+
+EncoderKind: TypeAlias = Literal["nnls", "linear", "relu", "topk"]
+
+_TENSORS = ("atoms", "encoder_weight", "encoder_bias", "offset")
+_BLOCK_ROWS = 16384  # bounds the memory of encoding
+
+
+@dataclass(frozen=True, eq=False)
+class Dictionary:
+    """Atoms and the rule that turns an activation into codes.
+
+    With x' = x - offset:
+
+    =======  ==================================================================================
+    nnls     codes = argmin over c ≥ 0 of ½‖x' - c D‖² + penalty · Σc
+    linear   codes = x' W + b
+    relu     codes = max(0, x' W + b)
+    topk     codes = the ``top_k`` largest entries of max(0, x' W + b), the others 0
+    =======  ==================================================================================
+
+    Encoding is deterministic and does not depend on how rows are batched.
+
+    Attributes:
+        atoms: D [features channels].
+        site: where in the model the rows live.
+        encoder: one of the four rules.
+        encoder_weight: W [channels features]; not used by ``nnls``.
+        encoder_bias: b [features]; zero when None.
+        offset: added back by ``decode``; zero when None.
+        top_k: features active a row, for ``topk``.
+        penalty: weight of the L1 term, for ``nnls``.
+        provenance: how it was made, as plain JSON values.
+    """
+
+    atoms: AtomMatrix
+    site: Site
+    encoder: EncoderKind = "nnls"
+    encoder_weight: Float[Tensor, "channels features"] | None = None
+    encoder_bias: Float[Tensor, "features"] | None = None
+    offset: Float[Tensor, "channels"] | None = None
+    top_k: int | None = None
+    penalty: float = 0.0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.encoder not in ("nnls", "linear", "relu", "topk"):
+            raise InputError(f"Unknown encoder {self.encoder!r}; use nnls, linear, relu or topk.")
+        if (self.encoder == "nnls") != (self.encoder_weight is None):
+            raise InputError(
+                f"Encoder {self.encoder!r} {'takes no' if self.encoder == 'nnls' else 'needs an'} "
+                "encoder_weight."
+            )
+        if (self.encoder == "topk") != (self.top_k is not None):
+            raise InputError("top_k goes with the encoder 'topk', and only with it.")
+
+    @property
+    def n_features(self) -> int:
+        """Number of atoms."""
+        return self.atoms.shape[0]
+
+    @property
+    def n_channels(self) -> int:
+        """Width of the rows it encodes."""
+        return self.atoms.shape[1]
+
+    def encode(self, X: ActivationMatrix) -> CodeMatrix:
+        """Codes of some rows, on the device of the atoms.
+
+        Raises:
+            InputError: when the rows are not as wide as the atoms.
+        """
+        if X.shape[1] != self.n_channels:
+            raise InputError(
+                f"This dictionary encodes rows of {self.n_channels} channels ({self.site}); "
+                f"got {X.shape[1]}. Are these activations of the same site and model?"
+            )
+        blocks = [self._encode_block(block) for block in torch.split(X, _BLOCK_ROWS)]
+        return torch.cat(blocks) if blocks else self.atoms.new_zeros(0, self.n_features)
+
+    def _encode_block(self, X: ActivationMatrix) -> CodeMatrix:
+        x = X.to(self.atoms.device, self.atoms.dtype)
+        if self.offset is not None:
+            x = x - self.offset
+        if self.encoder_weight is None:
+            return solve_nnls(x, self.atoms, penalty=self.penalty)
+        codes = x @ self.encoder_weight
+        if self.encoder_bias is not None:
+            codes = codes + self.encoder_bias
+        if self.encoder == "linear":
+            return codes
+        codes = codes.clamp_min(0)
+        if self.top_k is not None:
+            kept = codes.topk(min(self.top_k, self.n_features), dim=1)
+            codes = torch.zeros_like(codes).scatter_(1, kept.indices, kept.values)
+        return codes
+
+    def decode(self, codes: CodeMatrix) -> ActivationMatrix:
+        """Rows rebuilt from codes: ``codes @ atoms + offset``."""
+        X = codes.to(self.atoms) @ self.atoms
+        return X if self.offset is None else X + self.offset
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors that make up the dictionary, by attribute name."""
+        present = {name: getattr(self, name) for name in _TENSORS}
+        return {name: tensor for name, tensor in present.items() if tensor is not None}
+
+    def settings(self) -> dict[str, Any]:
+        """Everything but the tensors, as plain JSON values; ``from_parts`` takes it back."""
+        return {
+            "site": self.site.name,
+            "encoder": self.encoder,
+            "top_k": self.top_k,
+            "penalty": self.penalty,
+            "provenance": dict(self.provenance),
+        }
+
+    @classmethod
+    def from_parts(cls, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> "Dictionary":
+        """Put together what ``tensors`` and ``settings`` took apart."""
+        return cls(**tensors, **{**settings, "site": Site.parse(settings["site"])})
+
+    def __repr__(self) -> str:
+        return (
+            f"Dictionary({self.n_features} features × {self.n_channels} channels at {self.site}, "
+            f"encoder={self.encoder!r})"
+        )

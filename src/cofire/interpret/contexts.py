@@ -1,0 +1,164 @@
+"""The tokens that fire a feature, each shown in its text."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from cofire.activations import TokenTable
+from cofire.corpus import Corpus
+from cofire.types import CodeMatrix
+
+QUANTILES = (0.99, 0.9, 0.75, 0.5)
+"""Quantiles of a feature's positive codes at which contexts are shown beside the top ones."""
+
+_MAX_CANDIDATES = 4096  # strongest rows looked through for the top contexts of one feature
+
+
+@dataclass(frozen=True)
+class Context:
+    """One place where a feature fires.
+
+    Attributes:
+        row: row of the activations.
+        text_id: text of the corpus.
+        code: the feature's code at the firing token.
+        quantile: None for a top context, else the quantile of positive codes it stands for.
+        tokens: surface strings of the window.
+        codes: the feature's code at each of them.
+        focus: index of the firing token in the window.
+        label: concept of the text, None when unlabelled.
+    """
+
+    row: int
+    text_id: int
+    code: float
+    quantile: float | None
+    tokens: tuple[str, ...]
+    codes: tuple[float, ...]
+    focus: int
+    label: str | None
+
+
+def token_type(piece: str) -> str:
+    """What counts as the same token when contexts are deduplicated: case and spaces do not.
+
+    >>> token_type(" Monday") == token_type("monday")
+    True
+    """
+    return piece.strip().casefold() or piece
+
+
+class ContextFinder:
+    """Finds contexts for any feature of one code matrix.
+
+    Args:
+        codes: [rows features], ≥ 0 where the method promises it; rows in text order.
+        tokens: one line a row.
+        corpus: the texts.
+        window: tokens shown on each side of the firing one.
+    """
+
+    def __init__(
+        self, codes: CodeMatrix, tokens: TokenTable, corpus: Corpus, *, window: int = 16
+    ) -> None:
+        self._codes = codes.float().cpu()
+        self._tokens = tokens
+        self._corpus = corpus
+        self._window = window
+        types = [token_type(piece) for piece in tokens.pieces]
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(types))}
+        self._type_of_piece = np.array([numbers[name] for name in types], dtype=np.int64)
+        edges = np.flatnonzero(np.diff(tokens.text_id)) + 1
+        self._starts = np.concatenate([[0], edges])
+        self._ends = np.concatenate([edges, [len(tokens)]])
+
+    @property
+    def row_types(self) -> np.ndarray:
+        """Number of the token type of every row."""
+        return self._type_of_piece[self._tokens.piece]
+
+    def top(self, feature: int, n: int = 10) -> list[Context]:
+        """The strongest contexts, every token type once before any type comes twice.
+
+        A second round shows further occurrences only when fewer than ``n`` types fire, and never
+        the same text again.
+        """
+        column = self._codes[:, feature]
+        strongest = column.topk(min(_MAX_CANDIDATES, len(column)))
+        rows = strongest.indices[strongest.values > 0].tolist()
+        types = self._type_of_piece[self._tokens.piece[rows]] if rows else []
+        seen_types: set[int] = set()
+        seen_texts: set[int] = set()
+        chosen: list[int] = []
+        repeated: list[int] = []
+        for row, kind in zip(rows, types, strict=True):
+            text = int(self._tokens.text_id[row])
+            if kind in seen_types:
+                repeated.append(row)
+                continue
+            seen_types.add(int(kind))
+            seen_texts.add(text)
+            chosen.append(row)
+            if len(chosen) == n:
+                break
+        for row in repeated:
+            if len(chosen) >= n:
+                break
+            text = int(self._tokens.text_id[row])
+            if text not in seen_texts:
+                seen_texts.add(text)
+                chosen.append(row)
+        chosen.sort(key=lambda row: -float(column[row]))
+        return [self._context(feature, row, None) for row in chosen]
+
+    def at_quantiles(self, feature: int, n: int = 2) -> list[Context]:
+        """``n`` contexts nearest each quantile of the feature's positive codes, high to low."""
+        column = self._codes[:, feature]
+        positive = torch.nonzero(column > 0)[:, 0]
+        order = positive[column[positive].argsort(stable=True)].tolist()
+        found = []
+        for quantile in QUANTILES:
+            centre = round(quantile * (len(order) - 1)) if order else 0
+            first = max(0, min(centre - n // 2, len(order) - n))
+            for row in order[first : first + n]:
+                found.append(self._context(feature, row, quantile))
+        return found
+
+    def _context(self, feature: int, row: int, quantile: float | None) -> Context:
+        text = int(np.searchsorted(self._starts, row, side="right")) - 1
+        start = max(int(self._starts[text]), row - self._window)
+        end = min(int(self._ends[text]), row + self._window + 1)
+        text_id = int(self._tokens.text_id[row])
+        return Context(
+            row=row,
+            text_id=text_id,
+            code=float(self._codes[row, feature]),
+            quantile=quantile,
+            tokens=tuple(self._tokens.surface(i) for i in range(start, end)),
+            codes=tuple(self._codes[start:end, feature].tolist()),
+            focus=row - start,
+            label=self._corpus[text_id].label,
+        )
+
+
+def firing_types(
+    codes: CodeMatrix, tokens: TokenTable, *, at_least: float = 0.5
+) -> Iterator[list[tuple[str, int]]]:
+    """For every feature, the token types it fires on strongly, most frequent first, with counts.
+
+    A row fires strongly when its code is at least ``at_least`` times the feature's largest.
+    """
+    types = [token_type(piece) for piece in tokens.pieces]
+    for feature in range(codes.shape[1]):
+        column = codes[:, feature]
+        peak = float(column.max()) if len(column) else 0.0
+        if peak <= 0:
+            yield []
+            continue
+        rows = torch.nonzero(column >= at_least * peak)[:, 0].cpu().numpy()
+        counts: dict[str, int] = {}
+        for piece in tokens.piece[rows].tolist():
+            counts[types[piece]] = counts.get(types[piece], 0) + 1
+        yield sorted(counts.items(), key=lambda item: (-item[1], item[0]))
