@@ -18,9 +18,13 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     try:
         resolved = torch.device(device)
     except RuntimeError as error:
-        raise InputError(f"Unknown device {device!r}; use auto, cpu, cuda, cuda:N or mps.") from error
+        raise InputError(
+            f"Unknown device {device!r}; use auto, cpu, cuda, cuda:N or mps."
+        ) from error
     if resolved.type == "cuda" and not torch.cuda.is_available():
-        raise InputError("Device 'cuda' was asked for but PyTorch sees no CUDA GPU; use cpu or auto.")
+        raise InputError(
+            "Device 'cuda' was asked for but PyTorch sees no CUDA GPU; use cpu or auto."
+        )
     if resolved.type == "mps" and not torch.backends.mps.is_available():
         raise InputError("Device 'mps' was asked for but is not available; use cpu or auto.")
     return resolved

@@ -16,14 +16,15 @@ class Fidelity:
 
     Attributes:
         explained_variance: 1 - ‖X - X̂‖² / ‖X - x̄‖², x̄ the mean row; 1 perfect, 0 no better than
-            the mean, below 0 worse. The fraction of variance unexplained (FVU) is 1 minus this.
-        relative_loss: ‖X - X̂‖² / ‖X‖², what the factorisation itself minimises.
+            the mean, below 0 worse; None when the rows do not vary. The fraction of variance
+            unexplained (FVU) is 1 minus this.
+        relative_loss: ‖X - X̂‖² / ‖X‖², what the factorisation itself minimises; None when X = 0.
         code_density: share of codes above 0; times k it is L0, features active a token.
         rows: how many rows were measured.
     """
 
-    explained_variance: float
-    relative_loss: float
+    explained_variance: float | None
+    relative_loss: float | None
     code_density: float
     rows: int
 
@@ -37,7 +38,7 @@ def fidelity(
     """Measure X ≈ codes @ atoms (+ offset); sums are taken in float64.
 
     Raises:
-        InputError: when there is no row, or the rows do not vary.
+        InputError: when there is no row.
     """
     if len(X) == 0:
         raise InputError("Fidelity needs at least one row; got none.")
@@ -53,11 +54,9 @@ def fidelity(
         square += x.double().square().sum().cpu()
         total += x.double().sum(0).cpu()
     centred = square - total.square().sum() / len(X)
-    if centred <= 0:
-        raise InputError("All rows are the same: there is no variance to explain.")
     return Fidelity(
-        explained_variance=float(1 - residual / centred),
-        relative_loss=float(residual / square),
+        explained_variance=float(1 - residual / centred) if centred > 0 else None,
+        relative_loss=float(residual / square) if square > 0 else None,
         code_density=float((codes > 0).double().mean()),
         rows=len(X),
     )

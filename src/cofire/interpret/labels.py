@@ -1,0 +1,44 @@
+"""Offline labels: a feature named after what fires it, without asking any language model."""
+
+from cofire.interpret.concepts import ConceptMatch
+
+_NAMED_TYPES = 4  # token types spelled out in a label
+_TYPE_SHARE = 0.5  # a feature is named after tokens alone when the named ones cover this much
+
+_VISIBLE = {"\n": "↵", "\t": "⇥", " ": "␣"}
+
+
+def visible(piece: str) -> str:
+    """A token as it should be read: no surrounding spaces, white space made visible.
+
+    >>> visible(" Monday"), visible("\\n")
+    ('Monday', '↵')
+    """
+    return piece.strip() or "".join(_VISIBLE.get(character, character) for character in piece)
+
+
+def offline_label(match: ConceptMatch | None, types: list[tuple[str, int]]) -> str:
+    """Compose a label from the concept a feature selects and the tokens it fires on.
+
+    The concept leads when held-out texts confirm it (``ConceptMatch.sure``). The tokens follow,
+    most frequent first; an ellipsis says that they are examples of more.
+
+    Args:
+        match: the feature's best concept, if any.
+        types: token types that fire it strongly, with counts, most frequent first.
+
+    >>> offline_label(None, [("monday", 8), ("friday", 2)])
+    'monday, friday'
+    >>> offline_label(None, [])
+    'never fires'
+    """
+    if not types:
+        return "never fires"
+    named = types[:_NAMED_TYPES]
+    tokens = ", ".join(visible(name) for name, _ in named)
+    covered = sum(count for _, count in named) / sum(count for _, count in types)
+    if len(types) > len(named):
+        tokens += " …"
+    if match is not None and match.sure:
+        return f"{match.concept}: {tokens}"
+    return tokens if covered >= _TYPE_SHARE else f"mixed: {tokens}"

@@ -1,0 +1,238 @@
+"""Runs: a folder with the dictionaries of one model and everything read from them.
+
+Layout, format version 1::
+
+    manifest.json                         resolved config, model, data, hardware, figures, checksums
+    config.yaml                           the resolved config; `cofire fit --config` takes it back
+    blocks.9.mlp.hook_post/               one folder a site
+        dictionary.safetensors            atoms [features channels], and encoder tensors if any
+        codes.safetensors                 codes [rows features], rows in the order of rows.parquet
+        rows.parquet                      text_id, position, token_id, token of every row
+        objective.parquet                 one line a sweep of the solver
+        features.parquet, contexts.parquet, neurons.parquet, vocabulary.parquet, concepts.parquet
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from safetensors.torch import load_file, save_file
+
+from cofire.activations import TokenTable
+from cofire.dictionary import Dictionary
+from cofire.errors import InputError, StoreError
+from cofire.evaluation.fidelity import Fidelity
+from cofire.interpret.reading import FeatureSet
+from cofire.site import Site
+from cofire.store.archive import Archive
+from cofire.store.feature_tables import SCHEMAS, from_tables, to_tables
+from cofire.store.token_file import read_tokens, token_table
+from cofire.types import CodeMatrix
+
+FORMAT = "cofire-run"
+FORMAT_VERSION = 1
+
+_CONFIG = "config.yaml"
+
+
+class Run:
+    """A stored run. Made by ``create``, found again by ``open``.
+
+    >>> run = Run.open("runs/demo")                                      # doctest: +SKIP
+    >>> run.features(run.sites[0])[12].label                             # doctest: +SKIP
+    """
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+        self._features: dict[Site, FeatureSet] = {}
+
+    @classmethod
+    def create(
+        cls, path: Path, *, config: Mapping[str, Any], sites: Sequence[Site], **header: Any
+    ) -> "Run":
+        """Start a run without results.
+
+        Args:
+            path: a folder that does not exist or is empty.
+            config: the resolved config, plain JSON values.
+            sites: the sites that will be filled.
+            header: further entries of the manifest (model, corpus, hardware).
+
+        Raises:
+            StoreError: when the folder holds something else, or cannot be written.
+        """
+        archive = Archive.create(
+            path,
+            format=FORMAT,
+            format_version=FORMAT_VERSION,
+            header={
+                **header,
+                "config": dict(config),
+                "sites": {site.name: None for site in sites},
+            },
+        )
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        archive.write(_CONFIG, lambda file: file.write_text(text, encoding="utf-8"))
+        archive.save()
+        return cls(archive)
+
+    @classmethod
+    def open(cls, path: Path | str) -> "Run":
+        """Open a run, finished or not.
+
+        Raises:
+            StoreError: when the folder is no run, is damaged or of a newer format.
+        """
+        return cls(Archive.open(Path(path), format=FORMAT, format_version=FORMAT_VERSION))
+
+    @staticmethod
+    def present(path: Path) -> bool:
+        """Whether a run was begun in this folder."""
+        return Archive.present(path)
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._archive.path
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """Everything known about the run, as plain JSON values."""
+        return self._archive.manifest
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The resolved config."""
+        return dict(self.manifest["config"])
+
+    @property
+    def sites(self) -> list[Site]:
+        """Sites with results, in order."""
+        return sorted(Site.parse(n) for n, record in self.manifest["sites"].items() if record)
+
+    @property
+    def unfinished(self) -> list[Site]:
+        """Sites still without results."""
+        return sorted(Site.parse(n) for n, record in self.manifest["sites"].items() if not record)
+
+    def site_at(self, layer: int | None = None) -> Site:
+        """The finished site of a layer; without a layer, the only one there is.
+
+        Raises:
+            InputError: when there is none, or several and no layer was named.
+        """
+        if not self.sites:
+            raise InputError(f"{self.path} has no finished layer yet; run its fit command again.")
+        if layer is None:
+            if len(self.sites) > 1:
+                layers = ", ".join(str(site.layer) for site in self.sites)
+                raise InputError(f"This run has layers {layers}; choose one with --layer.")
+            return self.sites[0]
+        for site in self.sites:
+            if site.layer == layer:
+                return site
+        layers = ", ".join(str(site.layer) for site in self.sites)
+        raise InputError(f"This run has no finished layer {layer}; it has {layers}.")
+
+    def write_site(
+        self,
+        dictionary: Dictionary,
+        codes: CodeMatrix,
+        tokens: TokenTable,
+        features: FeatureSet,
+        *,
+        objective: Sequence[Mapping[str, Any]],
+        figures: Mapping[str, Any],
+    ) -> None:
+        """Store the results of one site; the site counts as done when all of it is on disk.
+
+        Args:
+            dictionary: atoms and encoder.
+            codes: [rows features] of all rows, held-out ones included.
+            tokens: one line a row of ``codes``.
+            features: what was read.
+            objective: one record a sweep of the solver; may be empty.
+            figures: anything else worth keeping (stop reason, seconds), plain JSON values.
+        """
+        site = dictionary.site
+        write = self._archive.write
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in dictionary.tensors().items()}
+        write(f"{site.name}/dictionary.safetensors", lambda file: save_file(tensors, file))
+        write(
+            f"{site.name}/codes.safetensors",
+            lambda file: save_file({"codes": codes.cpu().contiguous()}, file),
+        )
+        tables = {
+            "rows": token_table(tokens),
+            "objective": pa.Table.from_pylist([dict(record) for record in objective]),
+            **to_tables(features),
+        }
+        for name, table in tables.items():
+            write(
+                f"{site.name}/{name}.parquet", lambda file, table=table: pq.write_table(table, file)
+            )
+        self._archive.manifest["sites"][site.name] = {
+            "dictionary": dictionary.settings(),
+            "fit": asdict(features.fit),
+            "heldout": None if features.heldout is None else asdict(features.heldout),
+            **figures,
+        }
+        self._archive.save()
+
+    def dictionary(self, site: Site) -> Dictionary:
+        """The dictionary of one site."""
+        record = self._record(site)
+        return Dictionary.from_parts(
+            load_file(self._archive.file(f"{site.name}/dictionary.safetensors")),
+            record["dictionary"],
+        )
+
+    def codes(self, site: Site) -> CodeMatrix:
+        """Codes [rows features] of all rows, held-out ones included."""
+        self._record(site)
+        return load_file(self._archive.file(f"{site.name}/codes.safetensors"))["codes"]
+
+    def tokens(self, site: Site) -> TokenTable:
+        """One line a row of ``codes``."""
+        self._record(site)
+        return read_tokens(self._archive.file(f"{site.name}/rows.parquet"))
+
+    def objective(self, site: Site) -> list[dict[str, Any]]:
+        """One record a sweep of the solver; empty for methods without sweeps."""
+        self._record(site)
+        records: list[dict[str, Any]] = self._table(site, "objective").to_pylist()
+        return records
+
+    def figures(self, site: Site) -> Mapping[str, Any]:
+        """What the manifest says of one site."""
+        return self._record(site)
+
+    def features(self, site: Site) -> FeatureSet:
+        """The features of one site, read from their tables (once)."""
+        if site not in self._features:
+            record = self._record(site)
+            heldout = record["heldout"]
+            self._features[site] = from_tables(
+                {name: self._table(site, name) for name in SCHEMAS},
+                site,
+                Fidelity(**record["fit"]),
+                Fidelity(**heldout) if heldout else None,
+            )
+        return self._features[site]
+
+    def _table(self, site: Site, name: str) -> pa.Table:
+        return pq.read_table(self._archive.file(f"{site.name}/{name}.parquet"))
+
+    def _record(self, site: Site) -> dict[str, Any]:
+        record: dict[str, Any] | None = self.manifest["sites"].get(site.name)
+        if record is None:
+            known = ", ".join(s.name for s in self.sites) or "none yet"
+            raise StoreError(f"{self.path} has no finished results at {site}; it has {known}.")
+        return record
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {[site.name for site in self.sites]})"
