@@ -1,4 +1,4 @@
-"""Dictionary: what every method ends as, so that one measure, report and intervention serves all."""
+"""Dictionary: what every method ends as, so that measures and reports serve them all."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

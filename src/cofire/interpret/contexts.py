@@ -122,8 +122,7 @@ class ContextFinder:
         for quantile in QUANTILES:
             centre = round(quantile * (len(order) - 1)) if order else 0
             first = max(0, min(centre - n // 2, len(order) - n))
-            for row in order[first : first + n]:
-                found.append(self._context(feature, row, quantile))
+            found += [self._context(feature, row, quantile) for row in order[first : first + n]]
         return found
 
     def _context(self, feature: int, row: int, quantile: float | None) -> Context:

@@ -162,7 +162,7 @@ class Archive:
             )
         if path.stat().st_size != record["bytes"] or sha256_of(path) != record["sha256"]:
             raise StoreError(
-                f"{path} is corrupted: its checksum differs from the manifest. Delete this file and "
-                "run the command that made it again; only this part is made anew."
+                f"{path} is corrupted: its checksum differs from the manifest. Delete this file "
+                "and run the command that made it again; only this part is made anew."
             )
         return path

@@ -111,13 +111,17 @@ class Run:
 
     @property
     def sites(self) -> list[Site]:
-        """Sites with results, in order."""
-        return sorted(Site.parse(n) for n, record in self.manifest["sites"].items() if record)
+        """Sites with complete results, in order."""
+        return sorted(Site.parse(name) for name in self.manifest["sites"] if self._done(name))
 
     @property
     def unfinished(self) -> list[Site]:
         """Sites still without results."""
-        return sorted(Site.parse(n) for n, record in self.manifest["sites"].items() if not record)
+        return sorted(Site.parse(name) for name in self.manifest["sites"] if not self._done(name))
+
+    def _done(self, name: str) -> bool:
+        parts = [part for part in self.manifest["parts"] if part.startswith(f"{name}/")]
+        return bool(self.manifest["sites"][name]) and all(self._archive.has(p) for p in parts)
 
     def site_at(self, layer: int | None = None) -> Site:
         """The finished site of a layer; without a layer, the only one there is.
