@@ -34,11 +34,33 @@ class Text:
     source: str | None = None
 
 
-class Corpus(Sequence[Text]):
-    """An immutable sequence of texts."""
+@dataclass(frozen=True)
+class SkippedRow:
+    """A row of a source that could not be used.
 
-    def __init__(self, texts: Iterable[Text]) -> None:
+    Attributes:
+        source: where it stands, ``file:line``.
+        reason: what was found and what is expected.
+    """
+
+    source: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.reason}"
+
+
+class Corpus(Sequence[Text]):
+    """An immutable sequence of texts.
+
+    Attributes:
+        skipped: rows of the source that were left out because they could not be used; empty unless
+            the corpus was loaded with leave to skip. Slices do not carry them.
+    """
+
+    def __init__(self, texts: Iterable[Text], *, skipped: Iterable[SkippedRow] = ()) -> None:
         self._texts = tuple(texts)
+        self.skipped = tuple(skipped)
 
     @overload
     def __getitem__(self, index: int) -> Text: ...
