@@ -3,13 +3,15 @@
 import gzip
 import logging
 import os
+import stat
 import sys
 import zlib
 from collections.abc import Callable, Generator, Iterable
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
+from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import IO, Literal, TypeAlias, cast, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 from cofire.corpus import Corpus, SkippedRow, Split, Text
 from cofire.data.heldout import check_amount, hold_out
@@ -161,7 +163,8 @@ def _open_rows(source: str | os.PathLike[str], columns: Columns) -> tuple[str, G
             name = resource.name
             return name, _stream_rows(lambda: resource.open("rb"), jsonl_rows, name, columns)
         if source == STDIN:
-            return "stdin", plain_rows(sys.stdin.buffer, "stdin", columns)
+            stdin = nullcontext(sys.stdin.buffer)  # not ours to close
+            return "stdin", _stream_rows(lambda: stdin, plain_rows, "stdin", columns)
         if _is_hub(source):
             dataset = HubDataset.parse(source)
             return dataset.name, hub_rows(dataset, columns)
@@ -169,12 +172,8 @@ def _open_rows(source: str | os.PathLike[str], columns: Columns) -> tuple[str, G
     name = str(source)
     reader = _reader(path, name)
     packed = path.suffix.lower() == ".gz"
-    return name, _stream_rows(
-        lambda: cast(IO[bytes], gzip.open(path)) if packed else path.open("rb"),
-        reader,
-        name,
-        columns,
-    )
+    opener = partial(gzip.open, path) if packed else partial(path.open, "rb")
+    return name, _stream_rows(opener, reader, name, columns)
 
 
 def _is_hub(source: str) -> bool:
@@ -182,7 +181,7 @@ def _is_hub(source: str) -> bool:
         return True
     path = Path(source)
     # A known ending, or a folder that exists, says that a missing file is meant.
-    is_file = path.exists() or path.parent.is_dir() or _ending(path) in READERS
+    is_file = os.path.exists(path) or path.parent.is_dir() or _ending(path) in READERS
     return looks_like_hub_id(source) and not is_file
 
 
@@ -192,16 +191,20 @@ def _ending(path: Path) -> str:
 
 
 def _reader(path: Path, name: str) -> Reader:
-    if path.is_dir():
-        raise DataError(
-            f"{name} is a folder; give one file, or hf:{name} when it is a dataset folder."
-        )
-    if not path.exists():
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise DataError(
             f"There is no file {name}; a source is 'concepts', a file, '-' for standard input, "
             "or a Hugging Face dataset such as owner/name."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise _unreadable(name, error) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise DataError(
+            f"{name} is a folder; give one file, or hf:{name} when it is a dataset folder."
         )
-    if path.stat().st_size == 0:
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise DataError(f"{name} is empty.")
     ending = _ending(path)
     packed_table = ending == ".parquet" and path.suffix.lower() == ".gz"
@@ -214,11 +217,18 @@ def _reader(path: Path, name: str) -> Reader:
 
 
 def _stream_rows(
-    open_stream: Callable[[], IO[bytes]], reader: Reader, name: str, columns: Columns
+    open_stream: Callable[[], AbstractContextManager[Any]],
+    reader: Reader,
+    name: str,
+    columns: Columns,
 ) -> Generator[Row]:
     try:
         with open_stream() as stream:
             yield from reader(stream, name, columns)
     except (OSError, EOFError, zlib.error) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise DataError(f"Cannot read {name}: {one_line(reason)}.") from error
+        raise _unreadable(name, error) from error
+
+
+def _unreadable(name: str, error: Exception) -> DataError:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else error
+    return DataError(f"Cannot read {name}: {one_line(reason)}.")

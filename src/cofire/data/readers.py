@@ -11,18 +11,19 @@ from codecs import BOM_UTF8
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import IO, Any, TypeAlias
+from io import BufferedIOBase
+from typing import Any, TypeAlias
 
 from cofire.corpus import SkippedRow
 from cofire.data.rows import TEXT_COLUMNS, Columns, Record, Row, RowError, described
 from cofire.errors import DataError
 
-Reader: TypeAlias = Callable[[IO[bytes], str, Columns], Generator[Row]]
+Reader: TypeAlias = Callable[[BufferedIOBase, str, Columns], Generator[Row]]
 
 _PARQUET_BATCH = 1024  # rows decoded at a time
 
 
-def plain_rows(stream: IO[bytes], name: str, columns: Columns) -> Generator[Row]:
+def plain_rows(stream: BufferedIOBase, name: str, columns: Columns) -> Generator[Row]:
     """Plain text, one text a line; blank lines are passed over."""
     _refuse_columns(columns, name, "is plain text")
     for line in _lines(stream):
@@ -33,7 +34,7 @@ def plain_rows(stream: IO[bytes], name: str, columns: Columns) -> Generator[Row]
             yield Record(source, {"text": line.text.rstrip("\r\n")})
 
 
-def jsonl_rows(stream: IO[bytes], name: str, columns: Columns) -> Generator[Row]:
+def jsonl_rows(stream: BufferedIOBase, name: str, columns: Columns) -> Generator[Row]:
     """JSON Lines, one object a line; blank lines are passed over."""
     for line in _lines(stream):
         source = f"{name}:{line.number}"
@@ -48,7 +49,7 @@ def jsonl_rows(stream: IO[bytes], name: str, columns: Columns) -> Generator[Row]
                 yield _json_row(value, source)
 
 
-def json_rows(stream: IO[bytes], name: str, columns: Columns) -> Generator[Row]:
+def json_rows(stream: BufferedIOBase, name: str, columns: Columns) -> Generator[Row]:
     """A JSON list of objects, or an object that maps concepts to lists of sentences."""
     content = stream.read()
     try:
@@ -79,7 +80,7 @@ def json_rows(stream: IO[bytes], name: str, columns: Columns) -> Generator[Row]:
 
 
 def csv_rows(
-    stream: IO[bytes], name: str, columns: Columns, *, delimiter: str = ","
+    stream: BufferedIOBase, name: str, columns: Columns, *, delimiter: str = ","
 ) -> Generator[Row]:
     """A table with a header row; a field in double quotes may hold line breaks."""
     problems: list[SkippedRow] = []  # bad bytes among the lines of the row being read
@@ -119,7 +120,7 @@ def csv_rows(
             header = _header(cells, name, columns)
 
 
-def parquet_rows(stream: IO[bytes], name: str, columns: Columns) -> Generator[Row]:
+def parquet_rows(stream: BufferedIOBase, name: str, columns: Columns) -> Generator[Row]:
     """A Parquet table; only the columns in use are read. Rows are counted from 1."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -186,7 +187,7 @@ class _Line:
     problem: str | None  # why the bytes are not UTF-8; text then holds stand-ins for them
 
 
-def _lines(stream: IO[bytes]) -> Iterator[_Line]:
+def _lines(stream: BufferedIOBase) -> Iterator[_Line]:
     offset = 0
     for number, raw in enumerate(stream, start=1):
         body = raw.removeprefix(BOM_UTF8) if number == 1 else raw
