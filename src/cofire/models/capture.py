@@ -1,0 +1,331 @@
+"""Activations of texts at sites of a model, in as little computing as they need."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from cofire.activations import Activations, TokenTable
+from cofire.corpus import Corpus
+from cofire.device import resolve_dtype
+from cofire.errors import InputError, ModelError
+from cofire.models.adapter import LanguageModel
+from cofire.models.batching import PaddingSide, pad, plan_batches
+from cofire.models.handle import SiteCallback, SiteHandle
+from cofire.models.tokens import TokenizedTexts, name_of, tokenize
+from cofire.site import Site
+
+logger = logging.getLogger(__name__)
+
+Progress: TypeAlias = Callable[[int, int], None]
+"""Called with the number of rows done and the number of rows in all."""
+
+
+DEFAULT_BATCH_TOKENS = 4096
+
+
+class _AllSeen(Exception):  # noqa: N818  (no error: it ends a forward pass)
+    """Raised from the last hook to leave a forward pass that has nothing more to give."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CaptureSettings:
+    """How activations are captured; what changes the rows is in the manifest of a store.
+
+    Attributes:
+        max_length: longest input in tokens, special tokens included; longer texts are cut.
+            None for the model's context length.
+        prepend_bos: put the beginning-of-sequence token first, in tokenizers that have one.
+        skip_empty: leave out texts without tokens in place of raising.
+        dtype: number type of the result, ``float32``, ``bfloat16`` or ``float16``.
+        batch_tokens: most tokens of a forward pass, padding included.
+        batch_size: most texts of a forward pass, None for no limit.
+        padding_side: where padding goes; rows do not depend on it beyond rounding.
+    """
+
+    max_length: int | None = None
+    prepend_bos: bool = True
+    skip_empty: bool = False
+    dtype: str = "float32"
+    batch_tokens: int = DEFAULT_BATCH_TOKENS
+    batch_size: int | None = None
+    padding_side: PaddingSide = "right"
+
+
+@dataclass(frozen=True, eq=False)
+class Captured:
+    """Activations of some texts of a corpus.
+
+    Attributes:
+        activations: for each site a matrix [rows channels] in main memory.
+        tokens: one line a row, texts in the order in which they were asked for.
+        truncated: numbers of the texts that were cut at the longest length allowed.
+        skipped: numbers of the texts that gave no token.
+    """
+
+    activations: Mapping[Site, Tensor]
+    tokens: TokenTable
+    truncated: tuple[int, ...]
+    skipped: tuple[int, ...]
+
+
+def capture_texts(
+    model: LanguageModel,
+    corpus: Corpus,
+    text_ids: Sequence[int],
+    sites: Sequence[Site],
+    settings: CaptureSettings | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Captured:
+    """Capture some texts: the unit of work that can be stored, and done again, by itself.
+
+    The texts are batched by length, the rows come out in the order of ``text_ids``. The same call
+    on the same machine gives the same bytes.
+
+    Args:
+        model: the model.
+        corpus: the texts.
+        text_ids: which of them, by number.
+        sites: where to read; all are read in one pass, which ends at the last of them.
+        settings: how to capture.
+        progress: called after every forward pass.
+
+    Raises:
+        InputError: for a setting out of range, or a layer or text that does not exist.
+        DataError: for an empty text, unless these are skipped.
+        ModelError: when the model lacks a site or gives values that are not finite.
+    """
+    settings = settings or CaptureSettings()
+    handles = [model.resolve(site) for site in _distinct(sites)]
+    dtype = resolve_dtype(settings.dtype)
+    texts = tokenize(
+        model.tokenizer,
+        corpus,
+        text_ids,
+        max_length=settings.max_length or model.context_length,
+        prepend_bos=settings.prepend_bos,
+        skip_empty=settings.skip_empty,
+    )
+    n_rows = len(texts.table)
+    results = {handle.site: torch.empty(n_rows, handle.width, dtype=dtype) for handle in handles}
+    ends = torch.tensor([len(rows) for rows in texts.rows], dtype=torch.long).cumsum(0).tolist()
+    done = 0
+    lengths = [len(ids) for ids in texts.ids]
+    for places in plan_batches(
+        lengths, batch_tokens=settings.batch_tokens, batch_size=settings.batch_size
+    ):
+        destination = torch.cat(
+            [torch.arange(ends[place] - len(texts.rows[place]), ends[place]) for place in places]
+        )
+        rows = _forward(model, handles, texts, places, settings.padding_side)
+        for site, values in rows.items():
+            results[site][destination] = _checked(
+                values, dtype, site, texts.table, destination, corpus
+            )
+        done += len(destination)
+        if progress is not None:
+            progress(done, n_rows)
+    return Captured(results, texts.table, texts.truncated, texts.skipped)
+
+
+def capture_batches(
+    model: LanguageModel,
+    corpus: Corpus,
+    sites: Sequence[Site],
+    *,
+    max_length: int | None = None,
+    prepend_bos: bool = True,
+    skip_empty: bool = False,
+    dtype: str = "float32",
+    batch_tokens: int = DEFAULT_BATCH_TOKENS,
+    batch_size: int | None = None,
+    padding_side: PaddingSide = "right",
+    texts_per_slice: int = 1024,
+) -> Iterator[Captured]:
+    """Capture a corpus slice by slice, in its order; holds one slice in memory at a time.
+
+    Args:
+        model: the model.
+        corpus: the texts.
+        sites: where to read.
+        max_length: longest input in tokens, special tokens included; longer texts are cut.
+            None for the model's context length.
+        prepend_bos: put the beginning-of-sequence token first, in tokenizers that have one.
+        skip_empty: leave out texts without tokens in place of raising.
+        dtype: number type of the result, ``float32``, ``bfloat16`` or ``float16``.
+        batch_tokens: most tokens of a forward pass, padding included.
+        batch_size: most texts of a forward pass, None for no limit.
+        padding_side: where padding goes; rows do not depend on it beyond rounding.
+        texts_per_slice: number of texts of each result; also the window within which texts are
+            sorted by length.
+    """
+    settings = CaptureSettings(
+        max_length=max_length,
+        prepend_bos=prepend_bos,
+        skip_empty=skip_empty,
+        dtype=dtype,
+        batch_tokens=batch_tokens,
+        batch_size=batch_size,
+        padding_side=padding_side,
+    )
+    if texts_per_slice < 1:
+        raise InputError(f"texts_per_slice must be at least 1; got {texts_per_slice}.")
+    for start in range(0, len(corpus), texts_per_slice):
+        text_ids = range(start, min(start + texts_per_slice, len(corpus)))
+        yield capture_texts(model, corpus, text_ids, sites, settings)
+
+
+def capture_activations(
+    model: LanguageModel,
+    corpus: Corpus,
+    sites: Sequence[Site],
+    *,
+    max_length: int | None = None,
+    prepend_bos: bool = True,
+    skip_empty: bool = False,
+    dtype: str = "float32",
+    batch_tokens: int = DEFAULT_BATCH_TOKENS,
+    batch_size: int | None = None,
+    padding_side: PaddingSide = "right",
+    progress: Progress | None = None,
+) -> dict[Site, Activations]:
+    """Capture a whole corpus into memory.
+
+    Args:
+        model: the model.
+        corpus: the texts.
+        sites: where to read.
+        max_length: longest input in tokens, special tokens included; longer texts are cut.
+            None for the model's context length.
+        prepend_bos: put the beginning-of-sequence token first, in tokenizers that have one.
+        skip_empty: leave out texts without tokens in place of raising.
+        dtype: number type of the result, ``float32``, ``bfloat16`` or ``float16``.
+        batch_tokens: most tokens of a forward pass, padding included.
+        batch_size: most texts of a forward pass, None for no limit.
+        padding_side: where padding goes; rows do not depend on it beyond rounding.
+        progress: called with rows done and rows in all.
+
+    Returns:
+        Activations of each site, rows in the order of the corpus, all with the same token table.
+
+    Raises:
+        InputError, DataError, ModelError: as ``capture_texts``.
+    """
+    settings = CaptureSettings(
+        max_length=max_length,
+        prepend_bos=prepend_bos,
+        skip_empty=skip_empty,
+        dtype=dtype,
+        batch_tokens=batch_tokens,
+        batch_size=batch_size,
+        padding_side=padding_side,
+    )
+    captured = capture_texts(model, corpus, range(len(corpus)), sites, settings, progress=progress)
+    if captured.truncated:
+        logger.warning(
+            "%d of %d texts were cut at the longest length", len(captured.truncated), len(corpus)
+        )
+    if captured.skipped:
+        names = ", ".join(name_of(corpus[number], number) for number in captured.skipped[:10])
+        logger.warning("%d texts without tokens were skipped: %s", len(captured.skipped), names)
+    provenance = capture_provenance(model, corpus, settings, captured)
+    return {
+        site: Activations((values,), captured.tokens, corpus, site, provenance)
+        for site, values in captured.activations.items()
+    }
+
+
+def _distinct(sites: Sequence[Site]) -> list[Site]:
+    if not sites:
+        raise InputError("No site was asked for; name at least one, e.g. Site(9, 'mlp').")
+    return list(dict.fromkeys(sites))
+
+
+def capture_provenance(
+    model: LanguageModel, corpus: Corpus, settings: CaptureSettings, captured: Captured
+) -> dict[str, Any]:
+    """What made the rows, as plain JSON values."""
+    return {
+        "model": model.describe(),
+        "corpus": corpus.fingerprint,
+        "n_texts": len(corpus),
+        "max_length": settings.max_length or model.context_length,
+        "prepend_bos": settings.prepend_bos and model.tokenizer.bos_token_id is not None,
+        "dtype": settings.dtype,
+        "truncated": list(captured.truncated),
+        "skipped": list(captured.skipped),
+    }
+
+
+def _forward(
+    model: LanguageModel,
+    handles: list[SiteHandle],
+    texts: TokenizedTexts,
+    places: list[int],
+    side: PaddingSide,
+) -> dict[Site, Tensor]:
+    """Rows of one batch at every site, still on the device, texts in the order of ``places``."""
+    pad_id = model.tokenizer.pad_token_id
+    tokens, mask, positions = pad(
+        [texts.ids[place] for place in places], int(pad_id or 0), side, model.device
+    )
+    width = tokens.shape[1]
+    index = torch.tensor(
+        [
+            row * width + place + (0 if side == "right" else width - len(texts.ids[number]))
+            for row, number in enumerate(places)
+            for place in texts.rows[number]
+        ],
+        device=model.device,
+    )
+    seen: dict[Site, Tensor] = {}
+
+    def keep(site: Site) -> SiteCallback:
+        def callback(tensor: Tensor) -> None:
+            # Copied at once: some models write into these tensors afterwards.
+            seen[site] = tensor.flatten(0, -2)[index]
+            if len(seen) == len(handles):
+                raise _AllSeen
+
+        return callback
+
+    hooks = [handle.register(keep(handle.site)) for handle in handles]
+    try:
+        model.run(tokens, mask, positions)
+    except _AllSeen:
+        return seen
+    finally:
+        for hook in hooks:
+            hook.remove()
+    absent = ", ".join(str(handle.site) for handle in handles if handle.site not in seen)
+    raise ModelError(f"The forward pass of {model.name} never reached {absent}.")
+
+
+def _checked(
+    values: Tensor,
+    dtype: torch.dtype,
+    site: Site,
+    table: TokenTable,
+    destination: Tensor,
+    corpus: Corpus,
+) -> Tensor:
+    """Values as the number type asked for, in main memory, all of them finite."""
+    converted = values.to(dtype)
+    if not torch.isfinite(converted.sum(dtype=torch.float32)):
+        finite = torch.isfinite(converted).all(dim=1)
+        if not finite.all():
+            row = int(destination[int((~finite).nonzero()[0])])
+            number = int(table.text_id[row])
+            cause = "is not finite"
+            advice = "load the model in float32 and check its weights"
+            if torch.isfinite(values).all():
+                cause, advice = f"does not fit {dtype}", "capture in bfloat16 or float32"
+            raise ModelError(
+                f"An activation at {site} {cause}: token {int(table.position[row])} "
+                f"({table.surface(row)!r}) of {name_of(corpus[number], number)}; {advice}."
+            )
+    return converted.cpu()
