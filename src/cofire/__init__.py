@@ -1,1 +1,53 @@
-"""cofire: groups of neurons that fire together."""
+"""cofire: groups of neurons that fire together in a transformer, and what each one means.
+
+Everything here is imported when it is first used, so that ``import cofire`` costs nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cofire.activations import Activations
+    from cofire.config import CaptureConfig, FitConfig
+    from cofire.corpus import Corpus, Text
+    from cofire.data import load_corpus
+    from cofire.dictionary import Dictionary
+    from cofire.errors import CofireError
+    from cofire.factorization import SemiNMF
+    from cofire.interpret.reading import Feature, FeatureSet, read_features
+    from cofire.models import LanguageModel, capture_activations, load_model
+    from cofire.site import Site
+    from cofire.store import ActivationStore, Run
+
+_HOME = {
+    "ActivationStore": "cofire.store",
+    "Activations": "cofire.activations",
+    "CaptureConfig": "cofire.config",
+    "CofireError": "cofire.errors",
+    "Corpus": "cofire.corpus",
+    "Dictionary": "cofire.dictionary",
+    "Feature": "cofire.interpret.reading",
+    "FeatureSet": "cofire.interpret.reading",
+    "FitConfig": "cofire.config",
+    "LanguageModel": "cofire.models",
+    "Run": "cofire.store",
+    "SemiNMF": "cofire.factorization",
+    "Site": "cofire.site",
+    "Text": "cofire.corpus",
+    "capture_activations": "cofire.models",
+    "load_corpus": "cofire.data",
+    "load_model": "cofire.models",
+    "read_features": "cofire.interpret.reading",
+}
+
+__all__ = list(_HOME)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'cofire' has no attribute {name!r}")
+    return getattr(import_module(_HOME[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOME])

@@ -125,6 +125,11 @@ class Activations:
         for shard in self.shards:
             yield from torch.split(shard, max_rows)
 
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        """All rows as a NumPy array, so that any scikit-learn style estimator takes them."""
+        X = self.X.float().numpy()
+        return X.astype(dtype, copy=False) if dtype is not None else X
+
     def take(self, rows: np.ndarray) -> "Activations":
         """Some rows (boolean mask or index array), in memory."""
         index = torch.from_numpy(np.flatnonzero(rows) if rows.dtype == bool else rows)

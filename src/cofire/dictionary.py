@@ -12,6 +12,7 @@ from cofire.site import Site
 from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Tensor
 
 EncoderKind: TypeAlias = Literal["nnls", "linear", "relu", "topk"]
+EstimatorEncoder: TypeAlias = Literal["nnls", "linear"]
 
 _TENSORS = ("atoms", "encoder_weight", "encoder_bias", "offset")
 _BLOCK_ROWS = 16384  # bounds the memory of encoding
@@ -131,8 +132,56 @@ class Dictionary:
         """Put together what ``tensors`` and ``settings`` took apart."""
         return cls(**tensors, **{**settings, "site": Site.parse(settings["site"])})
 
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        site: Site,
+        *,
+        encoder: EstimatorEncoder | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> "Dictionary":
+        """The dictionary of a fitted scikit-learn style estimator.
+
+        Args:
+            estimator: has ``components_``, [features channels]; for ``linear`` also ``mean_``, and
+                ``mixing_`` where the atoms are not the components (ICA).
+            site: where its rows came from.
+            encoder: ``nnls`` or ``linear``; by default ``linear`` when it has a ``mean_``.
+            provenance: how it was made, as plain JSON values.
+
+        Raises:
+            InputError: when the estimator is not fitted or has no ``components_``.
+        """
+        if not hasattr(estimator, "components_"):
+            raise InputError(
+                f"{type(estimator).__name__} has no components_; fit it first, or make the "
+                "Dictionary from its atoms."
+            )
+        encoder = encoder or ("linear" if hasattr(estimator, "mean_") else "nnls")
+        if encoder == "nnls":
+            return cls(
+                atoms=_tensor(estimator.components_),
+                site=site,
+                penalty=float(getattr(estimator, "penalty_", 0.0)),
+                provenance=provenance or {},
+            )
+        atoms = estimator.mixing_.T if hasattr(estimator, "mixing_") else estimator.components_
+        return cls(
+            atoms=_tensor(atoms),
+            site=site,
+            encoder="linear",
+            encoder_weight=_tensor(estimator.components_.T),
+            offset=_tensor(estimator.mean_),
+            provenance=provenance or {},
+        )
+
     def __repr__(self) -> str:
         return (
             f"Dictionary({self.n_features} features × {self.n_channels} channels at {self.site}, "
             f"encoder={self.encoder!r})"
         )
+
+
+def _tensor(values: Any) -> Tensor:
+    return torch.as_tensor(values, dtype=torch.float32).contiguous()

@@ -1,0 +1,131 @@
+"""The ``cofire`` command."""
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+from cofire.errors import CofireError, InputError
+
+_COMMANDS = {
+    "demo": ("DemoConfig", "Run everything once on a small real model and bundled sentences."),
+    "capture": ("CaptureConfig", "Collect a model's activations on texts into a folder."),
+    "fit": ("FitConfig", "Factorise activations into features and read what each means."),
+    "features": ("FeaturesConfig", "List the features of a run; search and sort them."),
+    "show": ("ShowConfig", "Show one feature: contexts, neurons, tokens, concepts."),
+    "report": ("ReportConfig", "Write a run's report as one HTML file."),
+    "runs": ("RunsConfig", "List runs and activation folders."),
+    "methods": ("MethodsConfig", "List the methods that fit takes."),
+}
+
+_USAGE_ERROR = 2
+_INTERRUPTED = 130
+
+
+def _overview() -> str:
+    width = max(map(len, _COMMANDS))
+    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in _COMMANDS.items()]
+    return "\n".join(
+        [
+            "cofire finds the groups of neurons that fire together in a transformer and shows what",
+            "each group means.",
+            "",
+            "usage: cofire COMMAND [OPTIONS]",
+            "",
+            *lines,
+            "",
+            "Start with `cofire demo`. `cofire COMMAND --help` explains a command.",
+            "Every command takes --debug (full error traces); capture, fit and demo also take",
+            "--config FILE (YAML settings; flags given beside it win).",
+            "",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Returns:
+        The exit code: 0 success, 1 failure, 2 usage error, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = [word for word in words if word != "--debug"]
+    if not words or words[0] in ("-h", "--help", "help"):
+        sys.stdout.write(_overview())
+        return 0
+    if words[0] in ("-V", "--version"):
+        sys.stdout.write(f"cofire {version('cofire')}\n")
+        return 0
+    try:
+        return _run(words[0], words[1:], debug)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted; what was finished is kept. The same command goes on.\n")
+        return _INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except CofireError as error:
+        if debug:
+            raise
+        sys.stderr.write(f"cofire: {error}\n")
+        return _USAGE_ERROR if isinstance(error, InputError) else 1
+
+
+def _run(command: str, words: list[str], debug: bool) -> int:
+    if command not in _COMMANDS:
+        import difflib
+
+        close = difflib.get_close_matches(command, _COMMANDS, 1)
+        hint = f"did you mean {close[0]!r}?" if close else "`cofire --help` lists them."
+        raise InputError(f"there is no command {command!r}; {hint}")
+    import tyro
+
+    from cofire import config as configs
+
+    kind = getattr(configs, _COMMANDS[command][0])
+    default, words = _defaults(kind, words)
+    config = tyro.cli(
+        kind,
+        prog=f"cofire {command}",
+        args=words,
+        default=default,
+        config=(tyro.conf.HelptextFromCommentsOff,),
+    )
+    from cofire.cli import commands
+
+    _log_to_stderr(debug)
+    getattr(commands, command)(config)
+    return 0
+
+
+def _defaults(kind: type, words: list[str]) -> tuple[object | None, list[str]]:
+    """Take ``--config FILE`` out of the words and read it."""
+    from cofire.config import CaptureConfig, read_yaml
+
+    for i, word in enumerate(words):
+        if word != "--config" and not word.startswith("--config="):
+            continue
+        if not issubclass(kind, CaptureConfig):
+            raise InputError("--config goes with capture, fit and demo only.")
+        if "=" in word:
+            return read_yaml(Path(word.split("=", 1)[1]), kind), words[:i] + words[i + 1 :]
+        if i + 1 == len(words):
+            raise InputError("--config needs a YAML file.")
+        return read_yaml(Path(words[i + 1]), kind), words[:i] + words[i + 2 :]
+    return None, words
+
+
+def _log_to_stderr(debug: bool) -> None:
+    from rich.console import Console
+    from rich.logging import RichHandler
+
+    handler = RichHandler(
+        console=Console(stderr=True), show_time=False, show_path=False, markup=False
+    )
+    logger = logging.getLogger("cofire")
+    logger.handlers = [handler]
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    logger.propagate = False

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 
@@ -122,7 +122,7 @@ def _searchable(feature: Feature) -> str:
 
 
 def read_features(
-    dictionary: Dictionary,
+    dictionary: Dictionary | Any,
     activations: Activations,
     model: LanguageModel | None = None,
     *,
@@ -138,7 +138,8 @@ def read_features(
     concepts.
 
     Args:
-        dictionary: from any method.
+        dictionary: from any method; a fitted estimator is made into one
+            (``Dictionary.from_estimator``).
         activations: rows at the dictionary's site, held-out texts included.
         model: needed for promoted and demoted tokens; left out when None or not an MLP site.
         codes: [rows features] when they are known already; encoded here when None.
@@ -150,6 +151,8 @@ def read_features(
     Raises:
         InputError: when the activations are of another site or width, or hold no training text.
     """
+    if not isinstance(dictionary, Dictionary):
+        dictionary = Dictionary.from_estimator(dictionary, activations.site)
     if activations.site != dictionary.site:
         raise InputError(
             f"The dictionary was made at {dictionary.site} but the activations are from "

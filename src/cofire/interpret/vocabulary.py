@@ -7,8 +7,6 @@ import torch
 from cofire.models import LanguageModel
 from cofire.types import AtomMatrix
 
-_BLOCK_FEATURES = 128  # a block of logits is this many rows of the vocabulary
-
 
 @dataclass(frozen=True)
 class TokenWeight:
@@ -42,25 +40,30 @@ def project_on_vocabulary(
         layer: counted from 0.
         n: tokens kept at each end.
     """
-    left_out = torch.tensor(sorted(model.special_token_ids), dtype=torch.long)
+    directions = model.output_direction(atoms, layer)
+    left_out = torch.tensor(_unwritten(model), dtype=torch.long, device=directions.device)
     found = []
-    for block in torch.split(atoms, _BLOCK_FEATURES):
-        logits = model.vocabulary_logits(model.output_direction(block, layer)).float().cpu()
-        logits[:, left_out[left_out < logits.shape[1]]] = float("nan")
-        high = logits.nan_to_num(nan=-torch.inf).topk(n, dim=1)
-        low = logits.nan_to_num(nan=torch.inf).topk(n, dim=1, largest=False)
+    for logits in model.vocabulary_logit_batches(directions):
+        wanted = logits.index_fill(1, left_out[left_out < logits.shape[1]], -torch.inf)
+        high = wanted.topk(n, dim=1)
+        low = wanted.nan_to_num(neginf=torch.inf).topk(n, dim=1, largest=False)
         found += [
             VocabularyProjection(
                 promoted=_weights(model, high.indices[i].tolist(), high.values[i].tolist()),
                 demoted=_weights(model, low.indices[i].tolist(), low.values[i].tolist()),
             )
-            for i in range(len(block))
+            for i in range(len(logits))
         ]
     return found
 
 
+def _unwritten(model: LanguageModel) -> list[int]:
+    """Tokens that never stand in a text: special ones and placeholders such as <unused12>."""
+    added = model.tokenizer.added_tokens_decoder.items()
+    unwritten = {i for i, token in added if token.special or "unused" in token.content}
+    return sorted(unwritten | set(model.tokenizer.all_special_ids))
+
+
 def _weights(model: LanguageModel, ids: list[int], logits: list[float]) -> tuple[TokenWeight, ...]:
-    return tuple(
-        TokenWeight(token_id, model.token_string(token_id), logit)
-        for token_id, logit in zip(ids, logits, strict=True)
-    )
+    tokens = model.tokenizer.batch_decode([[token_id] for token_id in ids])
+    return tuple(map(TokenWeight, ids, tokens, logits))

@@ -1,0 +1,66 @@
+"""Listings on standard output: a table to read, or CSV or JSON to process."""
+
+import csv
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cofire.config import ListingConfig
+from cofire.errors import InputError
+
+
+def print_listing(
+    records: Sequence[Mapping[str, Any]], config: ListingConfig, *, empty: str
+) -> None:
+    """Print records that share their keys.
+
+    Args:
+        records: one line each.
+        config: says in which form.
+        empty: what a table says when there is no record.
+
+    Raises:
+        InputError: when more than one form is asked for.
+    """
+    if config.as_json + config.as_csv + config.as_table > 1:
+        raise InputError("--json, --csv and --table exclude one another; give one of them.")
+    if config.as_json:
+        sys.stdout.write(json.dumps(list(records), indent=2, ensure_ascii=False) + "\n")
+    elif config.as_csv:
+        if records:
+            writer = csv.DictWriter(sys.stdout, fieldnames=list(records[0]))
+            writer.writeheader()
+            writer.writerows(records)
+    elif not records:
+        sys.stdout.write(empty + "\n")
+    else:
+        _print_table(records)
+
+
+def _print_table(records: Sequence[Mapping[str, Any]]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    numeric = {
+        name: all(isinstance(r[name], int | float) or r[name] is None for r in records)
+        for name in records[0]
+    }
+    for name, right in numeric.items():
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for record in records:
+        table.add_row(*(Text(_cell(value)) for value in record.values()))
+    console = Console(file=sys.stdout)
+    if not console.is_terminal:
+        console.width = 160  # a pipe has no width; do not cut what a program will read
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,263 @@
+"""Typed settings of every command: the same for Python, YAML files and command line flags.
+
+No heavy import here: ``cofire fit --help`` reads this module and must be quick.
+"""
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import tyro
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from cofire.errors import InputError
+from cofire.site import SiteKind
+
+_Config = TypeVar("_Config", bound="Config")
+_Flag = tyro.conf.FlagCreatePairsOff
+
+
+class Config(BaseModel):
+    """Base of all settings: frozen, and a misspelt name is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def resolved(self) -> dict[str, Any]:
+        """All settings as plain JSON values."""
+        return self.model_dump(mode="json")
+
+
+class CaptureConfig(Config):
+    """Collect activations of a model on some texts.
+
+    Every token of every text becomes a row: what the model's neurons did at that token. Special
+    tokens and padding are left out. With the same command an interrupted capture goes on.
+
+    Examples:
+
+        cofire capture --layers 0,9-12
+
+        cofire capture --model ./my-llama --data reviews.csv --layers all -o runs/acts
+    """
+
+    model: str = Field(
+        "gemma-3-270m",
+        description="Model: a hub id, a local folder, a .gguf file, or gemma-3-270m (comes with "
+        "the extra cofire[demo], works offline).",
+    )
+    data: str = Field(
+        "concepts",
+        description="Texts: concepts (bundled), a .json/.jsonl/.csv/.tsv/.parquet/.txt file, - for "
+        "standard input, or a hub dataset as owner/name.",
+    )
+    site: SiteKind = Field(
+        "mlp",
+        description="Where in each layer: mlp (neurons after the non-linearity), mlp_out, attn "
+        "(head outputs), resid_pre, resid_post.",
+    )
+    layers: str | None = Field(
+        None, description="Layers, counted from 0: 9, or 0,9-12, or all. Default: the middle one."
+    )
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="FOLDER")] = Field(
+        None, description="Output folder. Default: a telling name under runs/."
+    )
+    text_column: str | None = Field(
+        None, description="Column of the text, when not text or prompt."
+    )
+    label_column: str | None = Field(None, description="Column of the concept, when not label.")
+    heldout: float | None = Field(
+        None,
+        description="Texts to hold out of each label when the data does not say: a number (5) or a "
+        "fraction (0.2). Held-out texts are never fitted, only used to judge.",
+    )
+    limit: int | None = Field(None, description="Read at most this many texts.")
+    skip_bad_rows: _Flag[bool] = Field(
+        False, description="Leave out rows and texts that cannot be used, and name them."
+    )
+    max_length: int | None = Field(
+        None, description="Cut texts to this many tokens. Default: the model's context length."
+    )
+    bos: bool = Field(True, description="Put the model's BOS token before every text.")
+    batch_tokens: int = Field(2048, description="Tokens of one forward pass, padding included.")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Number type the model computes in."
+    )
+    store_dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="Number type activations are kept in."
+    )
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
+    seed: int = Field(0, description="Seed of everything random.")
+
+
+class FitConfig(CaptureConfig):
+    """Factorise activations into features and read what each one means.
+
+    Rows come from a folder made by `cofire capture`, or straight from a model and texts. The
+    result is a run folder; look at it with `cofire features`, `cofire show` and `cofire report`.
+    With the same command an interrupted run goes on.
+
+    Examples:
+
+        cofire fit --layers 9 -k 100
+
+        cofire fit runs/acts -k 400 --sparsity 0.05 -o runs/k400
+
+        cofire fit --config runs/k400/config.yaml -o runs/again
+    """
+
+    activations: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")] = (
+        Field(
+            None,
+            description="Folder made by `cofire capture`; --model and --data are then its own.",
+        )
+    )
+    method: str = Field("snmf", description="How to factorise; `cofire methods` lists them.")
+    n_components: Annotated[int, tyro.conf.arg(aliases=["-k"])] = Field(
+        100, description="Number of features."
+    )
+    sparsity: float = Field(
+        0.01, description="Share of neurons each feature keeps, 0 to 1 (snmf only)."
+    )
+    solver: str = Field(
+        "bcd", description="Solver of snmf: bcd, or mu for the published algorithm."
+    )
+    init: str | None = Field(None, description="Start of snmf; default: the solver's own.")
+    max_iter: int | None = Field(None, description="Most sweeps; default: the method's own.")
+    tol: float | None = Field(None, description="Stop tolerance; default: the method's own.")
+    code_penalty: float = Field(
+        0.0, description="L1 penalty on the codes, relative to the median row norm (snmf only)."
+    )
+    n_contexts: int = Field(12, description="Top contexts kept for each feature.")
+
+
+class DemoConfig(FitConfig):
+    """Run the main job on a small real model and bundled sentences, and write the report.
+
+    Gemma 3 270M reads 1,290 sentences about 46 concepts; its MLP activations at four layers are
+    factorised into 100 features each.
+
+    Example:
+
+        cofire demo
+    """
+
+    layers: str | None = Field("0,5,11,17", description="Layers, counted from 0.")
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="FOLDER")] = Field(
+        Path("runs/demo"), description="Output folder."
+    )
+
+
+class ListingConfig(Config):
+    """How a listing is printed."""
+
+    as_json: Annotated[_Flag[bool], tyro.conf.arg(name="json")] = Field(
+        False, description="Print JSON."
+    )
+    as_csv: Annotated[_Flag[bool], tyro.conf.arg(name="csv")] = Field(
+        False, description="Print CSV."
+    )
+    as_table: Annotated[_Flag[bool], tyro.conf.arg(name="table")] = Field(
+        False, description="Print a table (the default)."
+    )
+
+
+_RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
+
+
+class FeaturesConfig(ListingConfig):
+    """List the features of a run.
+
+    Examples:
+
+        cofire features runs/demo --layer 11
+
+        cofire features runs/demo --layer 11 --search monday --json
+    """
+
+    run: _RunFolder = Field(description="Run folder.")
+    layer: int | None = Field(None, description="Layer; needed when the run has several.")
+    search: str | None = Field(
+        None, description="Only features with this in their label, concept or tokens."
+    )
+    concept: str | None = Field(None, description="Only features that select this concept best.")
+    sort: Literal["index", "auroc", "density", "max_code", "label"] = Field(
+        "index", description="Order; figures come highest first."
+    )
+    limit: int | None = Field(None, description="Print at most this many.")
+
+
+class ShowConfig(ListingConfig):
+    """Show one feature: label, contexts, neurons, promoted and demoted tokens, concepts.
+
+    Example:
+
+        cofire show runs/demo 12 --layer 11
+    """
+
+    run: _RunFolder = Field(description="Run folder.")
+    feature: Annotated[int, tyro.conf.Positional] = Field(description="Number of the feature.")
+    layer: int | None = Field(None, description="Layer; needed when the run has several.")
+    contexts: int = Field(8, description="Top contexts to print.")
+
+
+class RunsConfig(ListingConfig):
+    """List the runs and activation stores below a folder.
+
+    Example:
+
+        cofire runs
+    """
+
+    folder: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")] = Field(
+        Path("runs"), description="Where to look."
+    )
+
+
+class MethodsConfig(ListingConfig):
+    """List the methods that `cofire fit --method` takes."""
+
+
+class ReportConfig(Config):
+    """Write the report of a run: one HTML file that opens in any browser, without network.
+
+    Example:
+
+        cofire report runs/demo -o demo.html
+    """
+
+    run: _RunFolder = Field(description="Run folder.")
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="FILE")] = Field(
+        None, description="HTML file. Default: report.html in the run folder."
+    )
+
+
+def read_yaml(path: Path, kind: type[_Config]) -> _Config:
+    """Read settings from a YAML file; names left out keep their defaults.
+
+    Raises:
+        InputError: when the file is missing, is no YAML mapping, or has unknown names or values.
+    """
+    try:
+        loaded = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"Cannot read the config {path}: {error.strerror}.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = re.sub(r"\s+", " ", str(error))
+        raise InputError(f"{path} is no valid YAML: {reason}.") from error
+    if not isinstance(loaded, dict):
+        raise InputError(f"{path} must hold a mapping of settings, such as `layers: 0,9-12`.")
+    for name in loaded:
+        if name not in kind.model_fields:
+            close = difflib.get_close_matches(str(name), kind.model_fields, 1)
+            hint = f"did you mean {close[0]!r}?" if close else "see --help for the names."
+            raise InputError(f"{path} has an unknown setting {name!r}; {hint}")
+    try:
+        return kind(**loaded)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise InputError(
+            f"{path}: setting {'.'.join(map(str, first['loc']))!r} is {first['input']!r}; "
+            f"{first['msg'][0].lower()}{first['msg'][1:]}."
+        ) from error

@@ -1,0 +1,165 @@
+"""The capture job: a model and texts in, an activation store out."""
+
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from cofire.config import CaptureConfig
+from cofire.corpus import Corpus
+from cofire.data import load_corpus
+from cofire.errors import InputError, StoreError
+from cofire.jobs.environment import environment
+from cofire.models import CaptureSettings, LanguageModel, capture_texts, load_model
+from cofire.progress import SILENT, Advance, Progress
+from cofire.site import Site, parse_layers
+from cofire.store import ActivationStore
+
+_logger = logging.getLogger(__name__)
+
+
+def capture(config: CaptureConfig, progress: Progress = SILENT) -> ActivationStore:
+    """Collect activations into a store; go on with a store that was begun with the same settings.
+
+    Args:
+        config: what to capture; ``output`` defaults to a telling name under ``runs/``.
+        progress: shown while working.
+
+    Raises:
+        CofireError: for input that cannot be used; finished shards are kept.
+    """
+    model, corpus, sites = open_inputs(config, progress)
+    path = config.output or Path("runs") / f"activations-{run_name(model, sites)}"
+    settings = capture_settings(config)
+    if ActivationStore.present(path):
+        store = ActivationStore.open(path)
+        wanted = {"model": identity(model.describe()), "capture": capture_header(config)}
+        same_settings(path, store.manifest, wanted)
+        if store.sites != sites:
+            raise StoreError(
+                f"{path} was begun for {', '.join(map(str, store.sites))}; choose another folder "
+                "with -o, or remove it."
+            )
+        if store.manifest["corpus"]["sha256"] != corpus.fingerprint:
+            raise StoreError(
+                f"{path} was begun with other texts; choose another folder with -o, or remove it."
+            )
+    else:
+        header = {
+            "model": model.describe(),
+            "capture": capture_header(config),
+            "environment": environment(model.device),
+        }
+        store = ActivationStore.create(path, corpus, sites, header)
+    left = store.unfinished()
+    texts = sum(stop - start for _, (start, stop) in left)
+    with progress.task("Capturing", texts, "text") as advance:
+        for number, (start, stop) in left:
+            captured = capture_texts(
+                model,
+                corpus,
+                range(start, stop),
+                sites,
+                settings,
+                progress=counting_texts(advance, stop - start),
+            )
+            store.write_shard(number, captured.tokens, captured.activations)
+    return store
+
+
+def open_inputs(
+    config: CaptureConfig, progress: Progress
+) -> tuple[LanguageModel, Corpus, list[Site]]:
+    """Load the texts and the model of a config, and find the sites it asks for."""
+    # Texts first: they are quick to read, and a mistake there should not cost a model load.
+    corpus = load_corpus(
+        config.data,
+        text_column=config.text_column,
+        label_column=config.label_column,
+        heldout=_amount(config.heldout),
+        seed=config.seed,
+        limit=config.limit,
+        on_error="skip" if config.skip_bad_rows else "raise",
+    )
+    with progress.task(f"Loading {config.model}", None, "") as advance:
+        model = load_model(config.model, device=config.device, dtype=config.dtype)
+        advance(1)
+    if config.layers is None:
+        layers = [model.n_layers // 2]
+    else:
+        layers = parse_layers(config.layers, model.n_layers)
+    return model, corpus, [Site(layer, config.site) for layer in layers]
+
+
+def capture_settings(config: CaptureConfig) -> CaptureSettings:
+    """The part of a config that says how texts go through the model."""
+    return CaptureSettings(
+        batch_tokens=config.batch_tokens,
+        max_length=config.max_length,
+        prepend_bos=config.bos,
+        dtype=config.store_dtype,
+        skip_empty=config.skip_bad_rows,
+    )
+
+
+def counting_texts(advance: Advance, n_texts: int) -> Callable[[int, int], None]:
+    """Turn news of rows done out of rows in all into texts done."""
+    shown = 0
+
+    def report(done: int, total: int) -> None:
+        nonlocal shown
+        texts = n_texts * done // max(total, 1)
+        advance(texts - shown)
+        shown = texts
+
+    return report
+
+
+def identity(described: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a model's description that must agree between two sittings of one job."""
+    return {name: described[name] for name in ("name", "fingerprint", "dtype")}
+
+
+def capture_header(config: CaptureConfig) -> dict[str, Any]:
+    """The settings that change the rows, for a manifest."""
+    names = {"data", "site", "max_length", "bos", "dtype", "store_dtype", "skip_bad_rows"}
+    return config.model_dump(mode="json", include=names)
+
+
+def same_settings(path: Path, manifest: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Check that a folder that was begun earlier was begun with the same settings.
+
+    Raises:
+        StoreError: naming the first setting that differs.
+    """
+    for key in ("model", "capture", "config"):
+        begun = manifest.get(key, {})
+        for name, value in wanted.get(key, {}).items():
+            if begun.get(name) != value:
+                raise StoreError(
+                    f"{path} was begun with {name} {begun.get(name)!r}, not {value!r}; choose "
+                    "another folder with -o, or remove it."
+                )
+
+
+def run_name(model: LanguageModel, sites: list[Site]) -> str:
+    """A folder name such as ``gemma-3-270m-mlp-L0,9-12``."""
+    layers = [site.layer for site in sites]
+    runs: list[str] = []
+    first = layers[0]
+    for i, layer in enumerate(layers):
+        if i + 1 == len(layers) or layers[i + 1] != layer + 1:
+            runs.append(str(first) if first == layer else f"{first}-{layer}")
+            first = layers[i + 1] if i + 1 < len(layers) else layer
+    short = Path(model.name).name or "model"
+    return f"{short}-{sites[0].kind}-L{','.join(runs)}"
+
+
+def _amount(heldout: float | None) -> int | float | None:
+    if heldout is not None and heldout >= 1:
+        if heldout != int(heldout):
+            raise InputError(
+                f"heldout is a number of texts (5) or a fraction below 1 (0.2); got {heldout}."
+            )
+        return int(heldout)
+    return heldout

@@ -1,0 +1,121 @@
+"""Where a fit takes its rows from: a store on disk, or a model that reads texts now."""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from cofire.activations import Activations
+from cofire.config import CaptureConfig
+from cofire.errors import CofireError, InputError
+from cofire.jobs.capturing import (
+    capture_header,
+    capture_settings,
+    counting_texts,
+    open_inputs,
+    run_name,
+)
+from cofire.models import LanguageModel, capture_activations, load_model
+from cofire.progress import Progress
+from cofire.site import Site, parse_layers
+from cofire.store import ActivationStore
+
+_logger = logging.getLogger(__name__)
+
+
+class RowSource(Protocol):
+    """Activations at some sites, and the model they came from."""
+
+    name: str
+    sites: list[Site]
+    header: Mapping[str, Any]
+    model: LanguageModel | None
+
+    def rows(self, sites: Sequence[Site]) -> Iterator[Activations]:
+        """The rows of some of the sites, one site after the other."""
+        ...
+
+
+class StoredRows:
+    """Rows of an activation store.
+
+    Args:
+        path: the store.
+        layers: which of its layers, None for all.
+        device: where to load the model; it is only needed to project features on the vocabulary.
+    """
+
+    def __init__(self, path: Path, *, layers: str | None, device: str, progress: Progress) -> None:
+        self._store = ActivationStore.open(path)
+        self.name = path.resolve().name
+        self.header = {key: self._store.manifest[key] for key in ("model", "capture", "corpus")}
+        self.sites = self._store.sites
+        if layers is not None and layers != "all":
+            wanted = parse_layers(layers)
+            held = [site.layer for site in self.sites]
+            absent = [layer for layer in wanted if layer not in held]
+            if absent:
+                raise InputError(
+                    f"{path} holds no layer {absent[0]}; it holds {', '.join(map(str, held))}."
+                )
+            self.sites = [site for site in self.sites if site.layer in wanted]
+        self.model = self._open_model(device, progress)
+
+    def rows(self, sites: Sequence[Site]) -> Iterator[Activations]:
+        """See ``RowSource.rows``; memory maps of the shards."""
+        for site in sites:
+            yield self._store.activations(site)
+
+    def _open_model(self, device: str, progress: Progress) -> LanguageModel | None:
+        # A store outlives its model: everything but the vocabulary works without it.
+        record = self.header["model"]
+        try:
+            with progress.task(f"Loading {record['name']}", None, "") as advance:
+                model = load_model(record["name"], device=device)
+                advance(1)
+        except CofireError as error:
+            _logger.warning("Features get no promoted and demoted tokens: %s", error)
+            return None
+        if model.fingerprint != record["fingerprint"]:
+            _logger.warning(
+                "Features get no promoted and demoted tokens: %s is another model now than the one "
+                "the activations came from.",
+                record["name"],
+            )
+            return None
+        return model
+
+
+class FreshRows:
+    """Rows that a model computes now, kept in memory.
+
+    Args:
+        config: model, texts, sites and how to read them.
+    """
+
+    def __init__(self, config: CaptureConfig, progress: Progress) -> None:
+        self.model: LanguageModel | None
+        self.model, self._corpus, self.sites = open_inputs(config, progress)
+        self._settings = capture_settings(config)
+        self._progress = progress
+        self.name = run_name(self.model, self.sites)
+        self.header = {
+            "model": self.model.describe(),
+            "capture": capture_header(config),
+            "corpus": {"texts": len(self._corpus), "sha256": self._corpus.fingerprint},
+        }
+
+    def rows(self, sites: Sequence[Site]) -> Iterator[Activations]:
+        """See ``RowSource.rows``; all sites in one pass over the texts."""
+        if not sites or self.model is None:
+            return
+        with self._progress.task("Capturing", len(self._corpus), "text") as advance:
+            captured = capture_activations(
+                self.model,
+                self._corpus,
+                sites,
+                self._settings,
+                progress=counting_texts(advance, len(self._corpus)),
+            )
+        for site in sites:
+            yield captured.pop(site)  # let go of each site's rows when it is done

@@ -1,0 +1,62 @@
+"""What there is below a folder: runs and activation stores."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cofire.errors import InputError
+from cofire.store import activation_store, run
+from cofire.store.archive import MANIFEST
+
+_DEPTH = 3  # folders below the one asked about
+
+
+def catalogue(folder: Path) -> list[dict[str, Any]]:
+    """One record a run or store, oldest first.
+
+    Raises:
+        InputError: when there is no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"There is no folder {folder}; name the folder that holds your runs.")
+    records = []
+    for depth in range(_DEPTH + 1):
+        for path in folder.glob("/".join(["*"] * depth + [MANIFEST])):
+            record = _describe(path)
+            if record is not None:
+                records.append(record)
+    return sorted(records, key=lambda record: record["created"])
+
+
+def _describe(path: Path) -> dict[str, Any] | None:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        kind = manifest["format"]
+        if kind == run.FORMAT:
+            done = sum(1 for record in manifest["sites"].values() if record)
+            total = len(manifest["sites"])
+            config = manifest["config"]
+            what = f"{config['method']} k={config['n_components']} layers {config['layers']}"
+        elif kind == activation_store.FORMAT:
+            done = sum(1 for shard in manifest["shards"] if shard["rows"] is not None)
+            total = len(manifest["shards"])
+            what = ", ".join(manifest["sites"])
+        else:
+            return None
+        return {
+            "path": str(path.parent),
+            "kind": kind.removeprefix("cofire-"),
+            "model": manifest["model"]["name"],
+            "what": what,
+            "state": "complete" if done == total else f"{done} of {total} done",
+            "created": manifest["created"],
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        return {
+            "path": str(path.parent),
+            "kind": "?",
+            "model": "?",
+            "what": "unreadable manifest",
+            "state": "damaged",
+            "created": "",
+        }
