@@ -1,6 +1,6 @@
 """What is inside one layer: MLP projection, attention projection, norms and scales."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from cofire.errors import ModelError
-from cofire.models.tracing import Call, first_tensor, replaced_output
+from cofire.models.tracing import Call, replaced_output, run_again
 from cofire.site import SiteKind
 
 _ATTENTION_MARKS = ("attn", "attention")
@@ -66,14 +66,13 @@ def understand_block(block: Call, calls: list[Call], d_model: int) -> Block:
         d_model: width of the residual stream.
     """
     inside = [call for call in calls if call.name.startswith(f"{block.name}.")]
-    linears = [call for call in inside if is_linear(call.module) and call.output is not None]
     attention = _attention_modules(block.module)
-    in_attention = [call for call in linears if call.module in attention]
+    in_attention = [call for call in inside if is_linear(call.module) and call.module in attention]
     missing: dict[SiteKind, str] = {}
     attention_projection = _last_of_width(in_attention, d_model)
     if attention_projection is None:
-        missing["attn"] = "its attention has no output projection of the residual width"
-    projection = _mlp_projection(block, linears, attention, d_model)
+        missing["attn"] = "it has no attention that ends in a linear map of the residual width"
+    projection = _mlp_projection(block, inside, attention, d_model)
     if isinstance(projection, str):
         missing["mlp"] = missing["mlp_out"] = projection
         return Block(
@@ -117,31 +116,74 @@ def _last_of_width(calls: list[Call], width: int) -> Call | None:
 
 
 def _mlp_projection(
-    block: Call, linears: list[Call], attention: set[nn.Module], d_model: int
+    block: Call, inside: list[Call], attention: set[nn.Module], d_model: int
 ) -> Call | str:
     """The call of the MLP's output projection, or why there is none.
 
-    It is the last linear map of a child of the block that holds two or more of them, or of the
-    block itself when its linear maps lie side by side.
+    The MLP is the last child of the block that is one, else the last linear maps of the block
+    outside its attention, wherever they lie.
     """
-    outside = [call for call in linears if call.module not in attention]
-    called = [call.module for call in outside]
-    for module in block.module.modules():
-        stacked = any(weight.ndim > 2 for weight in module.parameters(recurse=False))
-        unused = is_linear(module) and called.count(module) != 1
-        convolution = isinstance(module, nn.Conv1d)
-        if module not in attention and (unused or (stacked and not convolution)):
-            return "its MLP is a mixture of experts, which has no single hidden layer"
-    groups: dict[str, list[Call]] = {}
-    for call in outside:
-        child, dot, _ = call.name.removeprefix(f"{block.name}.").partition(".")
-        groups.setdefault(child if dot else "", []).append(call)
-    children = [group for child, group in groups.items() if child and len(group) > 1]
-    members = children[0] if len(children) == 1 else outside
-    if len(members) < 2:
-        return "it has no MLP beside its attention"
-    projection = _last_of_width(members, d_model)
-    return projection or "its last linear map does not lead back to the residual width"
+    outside = [call for call in inside if is_linear(call.module) and call.module not in attention]
+    found: list[Call] = []
+    reasons: list[str] = []
+    for name, child in block.module.named_children():
+        if is_linear(child):
+            continue
+        maps = [call for call in outside if call.name.startswith(f"{block.name}.{name}.")]
+        reason = _why_no_mlp(child, maps, inside, attention, d_model)
+        if reason is None:
+            found.append(maps[-1])
+        elif reason:
+            reasons.append(f"its {name} ({type(child).__name__}) {reason}")
+    if found:
+        return max(found, key=lambda call: call.order)
+    if reasons:
+        return "; ".join(reasons)
+    projection = _last_of_width(outside, d_model) if len(outside) > 1 else None
+    return projection or "it has no two linear maps beside its attention that lead to its width"
+
+
+def _why_no_mlp(
+    child: nn.Module, maps: list[Call], inside: list[Call], attention: set[nn.Module], d_model: int
+) -> str | None:
+    """Why a child of a block is no dense MLP; empty when it is not even like one, None if it is."""
+    modules = [module for module in child.modules() if module not in attention]
+    stacked = any(
+        weight.ndim > 2
+        for module in modules
+        if not isinstance(module, nn.Conv1d)
+        for weight in module.parameters(recurse=False)
+    )
+    ran = [call.module for call in maps]
+    if stacked or any(ran.count(module) != 1 for module in modules if is_linear(module)):
+        return "is not dense: some of its linear maps do not run once a token (a mixture of experts?)"
+    if len(maps) < 2 or _last_of_width(maps, d_model) is None:
+        return ""
+    call = next((call for call in inside if call.module is child), None)
+    if call is not None and _mixes_positions(call):
+        return "mixes positions"
+    return None
+
+
+def _mixes_positions(call: Call) -> bool:
+    """Whether a module's output at one position depends on its input at another."""
+    if call.input is None or call.input.ndim != 3:
+        return False
+    disturbed = call.input.clone()
+    disturbed[:, 0] = disturbed[:, 0].flip(-1) + 1
+
+    def exchange(value: Any) -> Any:
+        return disturbed if value is call.input else value
+
+    plain = run_again(call)
+    other = run_again(
+        replace(
+            call,
+            args=tuple(map(exchange, call.args)),
+            kwargs={name: exchange(value) for name, value in call.kwargs.items()},
+        )
+    )
+    return not torch.allclose(plain[:, 1:], other[:, 1:], rtol=1e-3, atol=1e-3)
 
 
 def _norm_after(projection: Call, inside: list[Call]) -> Call | None:
@@ -167,14 +209,14 @@ def _added_scale(block: Call, source: Call) -> float | None:
     if source.output is None or block.input is None:
         return None
     shape, device, dtype = source.output.shape, source.output.device, source.output.dtype
-    plain = _run_again(block)
+    plain = run_again(block)
     limit = torch.finfo(dtype)
     size = min(100 * max(1.0, plain.abs().max().item()), limit.max / 1000)
     noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device, dtype) * size
     with replaced_output(source.module, noise):
-        changed = _run_again(block)
+        changed = run_again(block)
     with replaced_output(source.module, torch.zeros_like(noise)):
-        without = _run_again(block)
+        without = run_again(block)
     added = (changed.double() - without.double()).flatten()
     given = noise.double().flatten()
     rounding = changed.double().abs().flatten() + without.double().abs().flatten() + size
@@ -184,18 +226,3 @@ def _added_scale(block: Call, source: Call) -> float | None:
     if not ((added - scale * given).abs() <= tolerance).all():
         return None
     return 1.0 if abs(scale - 1) <= 8 * limit.eps else scale
-
-
-def _run_again(block: Call) -> Tensor:
-    """Output of the block on the arguments of its traced call."""
-
-    def fresh(value: Any) -> Any:
-        return value.clone() if isinstance(value, Tensor) else value
-
-    with torch.inference_mode():
-        args = [fresh(value) for value in block.args]
-        kwargs = {name: fresh(value) for name, value in block.kwargs.items()}
-        output = first_tensor(block.module(*args, **kwargs))
-    if output is None:
-        raise ModelError(f"{type(block.module).__name__} returned no tensor.")
-    return output

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from cofire.errors import ModelError
-from cofire.models.pretrained import read_gguf
+from cofire.models.pretrained import quiet_transformers, read_gguf
 
 logger = logging.getLogger(__name__)
 
@@ -84,8 +84,9 @@ def _convert(gguf: Path, folder: Path) -> None:
     model, tokenizer = read_gguf(gguf, dtype="bfloat16")
     gguf.unlink()
     logger.info("Converting %s: writing bfloat16 weights", BUNDLED)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    with quiet_transformers():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
     (folder / "LICENCE.txt").write_text(f"{LICENCE}\n{LICENCE_URL}\n", encoding="utf-8")
     for path in folder.iterdir():
         with path.open("rb+") as file:

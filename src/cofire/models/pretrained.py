@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
+    modeling_gguf_pytorch_utils,
 )
 from transformers.utils import logging as transformers_logging
 
@@ -78,7 +80,8 @@ def read_gguf(
     options: dict[str, Any] = {"dtype": resolve_dtype(dtype), **location}
     if hasattr(transformers, "GgufConfig"):  # older versions always unpack
         options["quantization_config"] = transformers.GgufConfig(dequantize=True)
-    model = read_pretrained(AutoModelForCausalLM, str(path.parent), "model", **options)
+    with _without_gguf_bar():
+        model = read_pretrained(AutoModelForCausalLM, str(path.parent), "model", **options)
     model.config.architectures = [type(model).__name__]
     return model, tokenizer
 
@@ -96,3 +99,14 @@ def quiet_transformers() -> Iterator[None]:
         transformers_logging.set_verbosity(verbosity)
         if bars:
             transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def _without_gguf_bar() -> Iterator[None]:
+    """Hide the progress bar of unpacking, which does not follow transformers' own switch."""
+    original = modeling_gguf_pytorch_utils.tqdm
+    modeling_gguf_pytorch_utils.tqdm = partial(original, disable=True)
+    try:
+        yield
+    finally:
+        modeling_gguf_pytorch_utils.tqdm = original

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cofire.errors import ModelError
+
 PROBE_TEXTS, PROBE_POSITIONS = 2, 5
 """Shape of the probe batch; two different lengths, so that swapped axes cannot go unnoticed."""
 
@@ -111,13 +113,33 @@ def run_trunk(
 
 @contextmanager
 def replaced_output(module: nn.Module, value: Tensor) -> Iterator[None]:
-    """While open, the module's output is ``value`` in place of what it computed."""
+    """While open, the module's output is a copy of ``value`` in place of what it computed."""
 
     def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
-        return (value, *output[1:]) if isinstance(output, tuple) else value
+        fresh = value.clone()  # some blocks add to it in place
+        return (fresh, *output[1:]) if isinstance(output, tuple) else fresh
 
     handle = module.register_forward_hook(hook)
     try:
         yield
     finally:
         handle.remove()
+
+
+def run_again(call: Call) -> Tensor:
+    """Output of a module on the arguments of its traced call.
+
+    Raises:
+        ModelError: when the module returns no tensor.
+    """
+
+    def fresh(value: Any) -> Any:
+        return value.clone() if isinstance(value, Tensor) else value
+
+    with torch.inference_mode():
+        args = [fresh(value) for value in call.args]
+        kwargs = {name: fresh(value) for name, value in call.kwargs.items()}
+        output = first_tensor(call.module(*args, **kwargs))
+    if output is None:
+        raise ModelError(f"{type(call.module).__name__} returned no tensor.")
+    return output
