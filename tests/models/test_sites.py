@@ -10,7 +10,7 @@ from tiny_models import FAMILIES, N_LAYERS, Family, literal
 from torch import Tensor, nn
 
 from cofire.corpus import Corpus
-from cofire.models import LanguageModel, capture_activations
+from cofire.models import CaptureSettings, LanguageModel, capture_activations
 from cofire.site import Site, SiteKind
 
 Build = Callable[[str], LanguageModel]
@@ -61,7 +61,7 @@ def test_captured_rows_are_what_plain_hooks_see(name: str, build: Build, corpus:
     model, family = build(name), FAMILIES[name]
     kinds = [kind for kind in get_args(SiteKind) if kind != "attn" or family.attn]
     sites = [Site(layer, kind) for kind in kinds for layer in (0, 1)]
-    captured = capture_activations(model, corpus, sites, batch_tokens=60)
+    captured = capture_activations(model, corpus, sites, CaptureSettings(batch_tokens=60))
     for site in sites:
         rows = torch.cat([expected(model, family, site, text.text) for text in corpus])
         torch.testing.assert_close(captured[site].X, rows, rtol=1e-4, atol=1e-4)

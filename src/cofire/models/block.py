@@ -156,7 +156,9 @@ def _why_no_mlp(
     )
     ran = [call.module for call in maps]
     if stacked or any(ran.count(module) != 1 for module in modules if is_linear(module)):
-        return "is not dense: some of its linear maps do not run once a token (a mixture of experts?)"
+        return (
+            "is not dense: some of its linear maps do not run once a token (a mixture of experts?)"
+        )
     if len(maps) < 2 or _last_of_width(maps, d_model) is None:
         return ""
     call = next((call for call in inside if call.module is child), None)
