@@ -1,0 +1,58 @@
+"""Reconstruction figures and feature health on data where the truth is known."""
+
+import pytest
+import torch
+
+from cofire.errors import InputError
+from cofire.evaluation.fidelity import fidelity
+from cofire.evaluation.health import health
+
+
+def test_perfect_reconstruction_explains_everything():
+    codes, atoms = torch.rand(50, 3), torch.randn(3, 8)
+    measured = fidelity(codes @ atoms, codes, atoms)
+    assert measured.explained_variance == pytest.approx(1)
+    assert measured.relative_loss == pytest.approx(0, abs=1e-10)
+    assert measured.rows == 50
+
+
+def test_the_mean_row_explains_nothing():
+    X = torch.randn(100, 5) + 3
+    measured = fidelity(X, torch.zeros(100, 1), torch.zeros(1, 5), offset=X.mean(0))
+    assert measured.explained_variance == pytest.approx(0, abs=1e-5)
+
+
+def test_figures_match_the_plain_formula_across_blocks():
+    torch.manual_seed(0)
+    X, codes, atoms = torch.randn(20_000, 6), torch.rand(20_000, 2), torch.randn(2, 6)
+    X64 = X.double()
+    residual = (X64 - codes.double() @ atoms.double()).square().sum()
+    measured = fidelity(X, codes, atoms)
+    assert measured.relative_loss == pytest.approx(float(residual / X64.square().sum()))
+    variance = (X64 - X64.mean(0)).square().sum()
+    assert measured.explained_variance == pytest.approx(float(1 - residual / variance))
+
+
+def test_rows_that_do_not_vary_leave_explained_variance_missing():
+    X = torch.ones(4, 3)
+    assert fidelity(X, torch.zeros(4, 1), torch.ones(1, 3)).explained_variance is None
+
+
+def test_no_rows_is_an_error():
+    with pytest.raises(InputError, match="at least one row"):
+        fidelity(torch.zeros(0, 3), torch.zeros(0, 1), torch.ones(1, 3))
+
+
+def test_dead_and_duplicate_features_are_found():
+    atoms = torch.tensor([[1.0, 0, 0], [-1.0, 0.01, 0], [0, 1.0, 0], [0, 0, 0]])
+    codes = torch.tensor([[1.0, 2.0, 0.0, 1.0]])
+    found = health(atoms, codes)
+    assert found.duplicate.tolist() == [True, True, False, False]
+    assert found.dead.tolist() == [False, False, True, True]
+    assert found.nearest[0] == 1
+
+
+def test_a_single_atom_has_no_neighbour():
+    found = health(torch.ones(1, 3), torch.ones(2, 1))
+    assert found.nearest.tolist() == [0]
+    assert not found.duplicate[0]

@@ -1,0 +1,123 @@
+"""Runs give back what was written, and know what is missing."""
+
+from dataclasses import asdict
+
+import pytest
+import torch
+import yaml
+
+import builders
+from cofire.dictionary import Dictionary
+from cofire.errors import InputError, StoreError
+from cofire.interpret.reading import read_features
+from cofire.site import Site
+from cofire.store import Run
+from cofire.store.catalogue import catalogue
+from cofire.store.summary import summary
+
+CONFIG = {"method": "snmf", "n_components": 5, "layers": "2,5", "output": "x"}
+
+
+def write(run: Run) -> tuple[Dictionary, object, torch.Tensor]:
+    data = builders.activations()
+    dictionary = Dictionary(builders.atoms(), builders.SITE, penalty=0.1, provenance={"seed": 0})
+    codes = dictionary.encode(data.X)
+    features = read_features(dictionary, data, codes=codes)
+    run.write_site(
+        dictionary,
+        codes,
+        data.tokens,
+        features,
+        objective=[{"iteration": 1, "phase": "free", "relative_loss": 0.5}],
+        figures={"seconds": 1.5, "sweeps": 3, "stop_reason": "converged"},
+    )
+    return dictionary, features, codes
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Run.create(
+        tmp_path / "run",
+        config=CONFIG,
+        sites=[builders.SITE, Site(5, "mlp")],
+        model={"name": "tiny"},
+        corpus={"sha256": "0"},
+    )
+
+
+def test_everything_written_comes_back(run):
+    dictionary, features, codes = write(run)
+    found = Run.open(run.path)
+    assert found.sites == [builders.SITE]
+    assert torch.equal(found.codes(builders.SITE), codes)
+    stored = found.dictionary(builders.SITE)
+    assert torch.equal(stored.atoms, dictionary.atoms)
+    assert (stored.encoder, stored.penalty) == ("nnls", 0.1)
+    assert stored.provenance == {"seed": 0}
+    assert torch.equal(stored.encode(builders.activations().X), codes)
+    assert found.objective(builders.SITE)[0]["relative_loss"] == 0.5
+    tokens = found.tokens(builders.SITE)
+    assert [tokens.surface(row) for row in range(3)] == ["the", " cat", " sat"]
+    for ours, theirs in zip(features, found.features(builders.SITE), strict=True):
+        left, right = asdict(ours), asdict(theirs)
+        for record in (left, right):  # single precision on disk
+            record["neurons"] = [(n, pytest.approx(w, rel=1e-6)) for n, w in record["neurons"]]
+        assert left == right
+    assert found.features(builders.SITE).fit == features.fit
+
+
+def test_unfinished_sites_are_known(run):
+    write(run)
+    assert Run.open(run.path).unfinished == [Site(5, "mlp")]
+    (run.path / builders.SITE.name / "codes.safetensors").unlink()
+    assert Run.open(run.path).unfinished == [builders.SITE, Site(5, "mlp")]
+
+
+def test_a_corrupted_part_is_named(run):
+    write(run)
+    part = run.path / builders.SITE.name / "features.parquet"
+    part.write_bytes(part.read_bytes()[:-1] + b"!")
+    with pytest.raises(StoreError, match=r"features\.parquet is corrupted"):
+        Run.open(run.path).features(builders.SITE)
+
+
+def test_choosing_a_layer(run):
+    with pytest.raises(InputError, match="no finished layer yet"):
+        run.site_at()
+    write(run)
+    assert run.site_at() == builders.SITE
+    assert run.site_at(2) == builders.SITE
+    with pytest.raises(InputError, match="no finished layer 5; it has 2"):
+        run.site_at(5)
+
+
+def test_an_unfinished_site_says_what_there_is(run):
+    with pytest.raises(StoreError, match="no finished results"):
+        run.features(Site(5, "mlp"))
+
+
+def test_the_config_is_written_as_yaml(run):
+    assert yaml.safe_load((run.path / "config.yaml").read_text()) == CONFIG
+
+
+def test_the_catalogue_lists_runs_and_damaged_folders(run, tmp_path):
+    write(run)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "manifest.json").write_text("{")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "manifest.json").write_text('{"format": "something else"}')
+    records = {record["path"]: record for record in catalogue(tmp_path)}
+    assert records[str(run.path)]["state"] == "1 of 2 done"
+    assert records[str(tmp_path / "broken")]["state"] == "damaged"
+    assert len(records) == 2
+    with pytest.raises(InputError, match="no folder"):
+        catalogue(tmp_path / "nowhere")
+
+
+def test_the_summary_counts_and_leaves_unmeasured_figures_missing(run):
+    write(run)
+    (record,) = summary(run)
+    assert record["layer"] == 2
+    assert record["dead"] == 2 or record["dead"] == 1
+    assert record["duplicate"] == 2
+    assert 0 < record["concept features"] <= 1
