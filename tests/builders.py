@@ -24,8 +24,8 @@ def token_table(texts: list[str]) -> TokenTable:
 
 def labelled_corpus() -> Corpus:
     """Animals and colours, eight training and four held-out sentences each, and neutral ones."""
-    animals = ["cat", "dog", "horse", "cow", "sheep", "goat", "hen", "duck", "fox", "wolf", "bear", "lynx"]
-    colours = ["red", "blue", "green", "pink", "grey", "brown", "white", "black", "teal", "mauve", "ochre", "amber"]
+    animals = "cat dog horse cow sheep goat hen duck fox wolf bear lynx".split()
+    colours = "red blue green pink grey brown white black teal mauve ochre amber".split()
     texts = []
     for i, (animal, colour) in enumerate(zip(animals, colours, strict=True)):
         split = "train" if i < 8 else "heldout"

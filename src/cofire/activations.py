@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import torch
@@ -42,9 +42,9 @@ class TokenTable:
     def __len__(self) -> int:
         return len(self.text_id)
 
-    def surface(self, row: int) -> str:
+    def surface(self, row: SupportsIndex) -> str:
         """The token of one row as it stands in the text, leading space included."""
-        return self.pieces[self.piece[row]]
+        return self.pieces[int(self.piece[row])]
 
     def take(self, rows: np.ndarray) -> "TokenTable":
         """The table of some rows: a boolean mask or an index array."""

@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 
 from cofire.errors import InputError
-from cofire.nnls import solve_nnls
+from cofire.nnls import nonnegative_codes
 from cofire.site import Site
 from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Tensor
 
@@ -95,7 +95,7 @@ class Dictionary:
         if self.offset is not None:
             x = x - self.offset
         if self.encoder_weight is None:
-            return solve_nnls(x, self.atoms, penalty=self.penalty)
+            return nonnegative_codes(x, self.atoms, penalty=self.penalty)
         codes = x @ self.encoder_weight
         if self.encoder_bias is not None:
             codes = codes + self.encoder_bias

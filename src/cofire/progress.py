@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 Advance = Callable[..., None]
 """``advance(n, **fields)``: n more units are done; fields are figures worth showing beside."""
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Something that can show tasks with a rate and the time left."""
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from cofire.baselines import RectifiedNMF, dictionary_learning, ica, pca
 from cofire.dictionary import Dictionary, EstimatorEncoder
@@ -17,6 +17,7 @@ from cofire.factorization import SemiNMF
 from cofire.site import Site
 
 
+@runtime_checkable
 class Decomposer(Protocol):
     """Any estimator in scikit-learn's manner."""
 

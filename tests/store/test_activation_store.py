@@ -5,6 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from pathlib import Path
+
 import builders
 from cofire.activations import TokenTable
 from cofire.corpus import Corpus, Text
@@ -63,8 +65,7 @@ HEADER = {"model": {"name": "m"}, "capture": {}}
 def test_shards_are_memory_maps(tmp_path, corpus):
     fill(ActivationStore.create(tmp_path / "s", corpus, SITES, HEADER), corpus)
     data = ActivationStore.open(tmp_path / "s").activations(SITES[0])
-    maps = (line for line in open("/proc/self/maps", encoding="utf-8"))
-    assert any("shard-00000/blocks.0.mlp.hook_post.safetensors" in line for line in maps)
+    assert "shard-00000/blocks.0.mlp.hook_post.safetensors" in Path("/proc/self/maps").read_text()
     assert len(data.shards) > 1
 
 

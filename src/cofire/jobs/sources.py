@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from cofire.activations import Activations
 from cofire.config import CaptureConfig
@@ -23,6 +23,7 @@ from cofire.store import ActivationStore
 _logger = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class RowSource(Protocol):
     """Activations at some sites, and the model they came from."""
 
