@@ -86,6 +86,11 @@ class LanguageModel:
         return next(self.trunk.parameters()).dtype
 
     @property
+    def n_embeddings(self) -> int:
+        """Number of tokens the model has an embedding for."""
+        return int(self.model.get_input_embeddings().weight.shape[0])
+
+    @property
     def context_length(self) -> int | None:
         """Longest input the model was built for, special tokens included; None when unlimited."""
         config = self.model.config.get_text_config()

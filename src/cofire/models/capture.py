@@ -13,8 +13,8 @@ from cofire.corpus import Corpus
 from cofire.device import resolve_dtype
 from cofire.errors import InputError, ModelError
 from cofire.models.adapter import LanguageModel
-from cofire.models.batching import PaddingSide, pad, plan_batches
-from cofire.models.handle import SiteCallback, SiteHandle
+from cofire.models.batching import PaddingSide, plan_batches
+from cofire.models.reading import finite_rows, read_rows
 from cofire.models.tokens import TokenizedTexts, name_of, tokenize
 from cofire.site import Site
 
@@ -22,13 +22,6 @@ logger = logging.getLogger(__name__)
 
 Progress: TypeAlias = Callable[[int, int], None]
 """Called with the number of rows done and the number of rows in all."""
-
-
-DEFAULT_BATCH_TOKENS = 4096
-
-
-class _AllSeen(Exception):  # noqa: N818  (no error: it ends a forward pass)
-    """Raised from the last hook to leave a forward pass that has nothing more to give."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +43,7 @@ class CaptureSettings:
     prepend_bos: bool = True
     skip_empty: bool = False
     dtype: str = "float32"
-    batch_tokens: int = DEFAULT_BATCH_TOKENS
+    batch_tokens: int = 4096
     batch_size: int | None = None
     padding_side: PaddingSide = "right"
 
@@ -106,10 +99,11 @@ def capture_texts(
         model.tokenizer,
         corpus,
         text_ids,
-        max_length=settings.max_length or model.context_length,
+        max_length=_longest(model, settings.max_length),
         prepend_bos=settings.prepend_bos,
         skip_empty=settings.skip_empty,
     )
+    _check_vocabulary(model, texts)
     n_rows = len(texts.table)
     results = {handle.site: torch.empty(n_rows, handle.width, dtype=dtype) for handle in handles}
     ends = torch.tensor([len(rows) for rows in texts.rows], dtype=torch.long).cumsum(0).tolist()
@@ -121,9 +115,9 @@ def capture_texts(
         destination = torch.cat(
             [torch.arange(ends[place] - len(texts.rows[place]), ends[place]) for place in places]
         )
-        rows = _forward(model, handles, texts, places, settings.padding_side)
+        rows = read_rows(model, handles, texts, places, settings.padding_side)
         for site, values in rows.items():
-            results[site][destination] = _checked(
+            results[site][destination] = finite_rows(
                 values, dtype, site, texts.table, destination, corpus
             )
         done += len(destination)
@@ -136,14 +130,8 @@ def capture_batches(
     model: LanguageModel,
     corpus: Corpus,
     sites: Sequence[Site],
+    settings: CaptureSettings | None = None,
     *,
-    max_length: int | None = None,
-    prepend_bos: bool = True,
-    skip_empty: bool = False,
-    dtype: str = "float32",
-    batch_tokens: int = DEFAULT_BATCH_TOKENS,
-    batch_size: int | None = None,
-    padding_side: PaddingSide = "right",
     texts_per_slice: int = 1024,
 ) -> Iterator[Captured]:
     """Capture a corpus slice by slice, in its order; holds one slice in memory at a time.
@@ -152,26 +140,10 @@ def capture_batches(
         model: the model.
         corpus: the texts.
         sites: where to read.
-        max_length: longest input in tokens, special tokens included; longer texts are cut.
-            None for the model's context length.
-        prepend_bos: put the beginning-of-sequence token first, in tokenizers that have one.
-        skip_empty: leave out texts without tokens in place of raising.
-        dtype: number type of the result, ``float32``, ``bfloat16`` or ``float16``.
-        batch_tokens: most tokens of a forward pass, padding included.
-        batch_size: most texts of a forward pass, None for no limit.
-        padding_side: where padding goes; rows do not depend on it beyond rounding.
+        settings: how to capture.
         texts_per_slice: number of texts of each result; also the window within which texts are
             sorted by length.
     """
-    settings = CaptureSettings(
-        max_length=max_length,
-        prepend_bos=prepend_bos,
-        skip_empty=skip_empty,
-        dtype=dtype,
-        batch_tokens=batch_tokens,
-        batch_size=batch_size,
-        padding_side=padding_side,
-    )
     if texts_per_slice < 1:
         raise InputError(f"texts_per_slice must be at least 1; got {texts_per_slice}.")
     for start in range(0, len(corpus), texts_per_slice):
@@ -183,14 +155,8 @@ def capture_activations(
     model: LanguageModel,
     corpus: Corpus,
     sites: Sequence[Site],
+    settings: CaptureSettings | None = None,
     *,
-    max_length: int | None = None,
-    prepend_bos: bool = True,
-    skip_empty: bool = False,
-    dtype: str = "float32",
-    batch_tokens: int = DEFAULT_BATCH_TOKENS,
-    batch_size: int | None = None,
-    padding_side: PaddingSide = "right",
     progress: Progress | None = None,
 ) -> dict[Site, Activations]:
     """Capture a whole corpus into memory.
@@ -199,14 +165,7 @@ def capture_activations(
         model: the model.
         corpus: the texts.
         sites: where to read.
-        max_length: longest input in tokens, special tokens included; longer texts are cut.
-            None for the model's context length.
-        prepend_bos: put the beginning-of-sequence token first, in tokenizers that have one.
-        skip_empty: leave out texts without tokens in place of raising.
-        dtype: number type of the result, ``float32``, ``bfloat16`` or ``float16``.
-        batch_tokens: most tokens of a forward pass, padding included.
-        batch_size: most texts of a forward pass, None for no limit.
-        padding_side: where padding goes; rows do not depend on it beyond rounding.
+        settings: how to capture.
         progress: called with rows done and rows in all.
 
     Returns:
@@ -215,15 +174,7 @@ def capture_activations(
     Raises:
         InputError, DataError, ModelError: as ``capture_texts``.
     """
-    settings = CaptureSettings(
-        max_length=max_length,
-        prepend_bos=prepend_bos,
-        skip_empty=skip_empty,
-        dtype=dtype,
-        batch_tokens=batch_tokens,
-        batch_size=batch_size,
-        padding_side=padding_side,
-    )
+    settings = settings or CaptureSettings()
     captured = capture_texts(model, corpus, range(len(corpus)), sites, settings, progress=progress)
     if captured.truncated:
         logger.warning(
@@ -237,6 +188,27 @@ def capture_activations(
         site: Activations((values,), captured.tokens, corpus, site, provenance)
         for site, values in captured.activations.items()
     }
+
+
+def _longest(model: LanguageModel, max_length: int | None) -> int | None:
+    """The longest input: what was asked for, else all that the model takes."""
+    context = model.context_length
+    if max_length is not None and context is not None and max_length > context:
+        raise InputError(
+            f"max_length is {max_length}, but {model.name} reads at most {context} tokens; "
+            f"give {context} or less."
+        )
+    return context if max_length is None else max_length
+
+
+def _check_vocabulary(model: LanguageModel, texts: TokenizedTexts) -> None:
+    """Check that the model has an embedding for every token."""
+    highest = max((max(ids) for ids in texts.ids), default=0)
+    if highest >= model.n_embeddings:
+        raise ModelError(
+            f"The tokenizer gives token {highest}, but {model.name} only knows "
+            f"{model.n_embeddings}; load the tokenizer that belongs to the model."
+        )
 
 
 def _distinct(sites: Sequence[Site]) -> list[Site]:
@@ -253,79 +225,9 @@ def capture_provenance(
         "model": model.describe(),
         "corpus": corpus.fingerprint,
         "n_texts": len(corpus),
-        "max_length": settings.max_length or model.context_length,
+        "max_length": _longest(model, settings.max_length),
         "prepend_bos": settings.prepend_bos and model.tokenizer.bos_token_id is not None,
         "dtype": settings.dtype,
         "truncated": list(captured.truncated),
         "skipped": list(captured.skipped),
     }
-
-
-def _forward(
-    model: LanguageModel,
-    handles: list[SiteHandle],
-    texts: TokenizedTexts,
-    places: list[int],
-    side: PaddingSide,
-) -> dict[Site, Tensor]:
-    """Rows of one batch at every site, still on the device, texts in the order of ``places``."""
-    pad_id = model.tokenizer.pad_token_id
-    tokens, mask, positions = pad(
-        [texts.ids[place] for place in places], int(pad_id or 0), side, model.device
-    )
-    width = tokens.shape[1]
-    index = torch.tensor(
-        [
-            row * width + place + (0 if side == "right" else width - len(texts.ids[number]))
-            for row, number in enumerate(places)
-            for place in texts.rows[number]
-        ],
-        device=model.device,
-    )
-    seen: dict[Site, Tensor] = {}
-
-    def keep(site: Site) -> SiteCallback:
-        def callback(tensor: Tensor) -> None:
-            # Copied at once: some models write into these tensors afterwards.
-            seen[site] = tensor.flatten(0, -2)[index]
-            if len(seen) == len(handles):
-                raise _AllSeen
-
-        return callback
-
-    hooks = [handle.register(keep(handle.site)) for handle in handles]
-    try:
-        model.run(tokens, mask, positions)
-    except _AllSeen:
-        return seen
-    finally:
-        for hook in hooks:
-            hook.remove()
-    absent = ", ".join(str(handle.site) for handle in handles if handle.site not in seen)
-    raise ModelError(f"The forward pass of {model.name} never reached {absent}.")
-
-
-def _checked(
-    values: Tensor,
-    dtype: torch.dtype,
-    site: Site,
-    table: TokenTable,
-    destination: Tensor,
-    corpus: Corpus,
-) -> Tensor:
-    """Values as the number type asked for, in main memory, all of them finite."""
-    converted = values.to(dtype)
-    if not torch.isfinite(converted.sum(dtype=torch.float32)):
-        finite = torch.isfinite(converted).all(dim=1)
-        if not finite.all():
-            row = int(destination[int((~finite).nonzero()[0])])
-            number = int(table.text_id[row])
-            cause = "is not finite"
-            advice = "load the model in float32 and check its weights"
-            if torch.isfinite(values).all():
-                cause, advice = f"does not fit {dtype}", "capture in bfloat16 or float32"
-            raise ModelError(
-                f"An activation at {site} {cause}: token {int(table.position[row])} "
-                f"({table.surface(row)!r}) of {name_of(corpus[number], number)}; {advice}."
-            )
-    return converted.cpu()
