@@ -1,0 +1,204 @@
+"""Commands as a user types them, in a process of their own."""
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cofire.cli import _COMMANDS, main
+
+
+def cofire(*words, cwd=None, **options) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "cofire", *map(str, words)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tiny_folder, tmp_path_factory):
+    """A folder with an activation store and a run, made by the commands themselves."""
+    path = tmp_path_factory.mktemp("cli")
+    capture = "capture --layers 0,2 --limit 300 --device cpu -o runs/acts --model".split()
+    done = cofire(*capture, tiny_folder, cwd=path)
+    assert done.returncode == 0, done.stderr
+    fit = "fit runs/acts -k 6 --sparsity 0.1 --max-iter 15 --tol 0.01 --device cpu -o runs/run"
+    done = cofire(*fit.split(), cwd=path)
+    assert done.returncode == 0, done.stderr
+    assert "layer" in done.stdout
+    return path
+
+
+def test_help_and_version_need_no_heavy_import():
+    code = (
+        "import sys, cofire.cli\n"
+        "for words in (['--help'], ['--version']): cofire.cli.main(words)\n"
+        "sys.exit(any(name in sys.modules for name in ('torch', 'transformers', 'sklearn')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+def test_importing_cofire_is_light():
+    code = "import sys, cofire; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+@pytest.mark.parametrize("command", list(_COMMANDS))
+def test_every_command_teaches(command):
+    done = cofire(command, "--help")
+    assert done.returncode == 0
+    assert f"usage: cofire {command}" in done.stdout
+    assert "--help" in done.stdout
+
+
+def test_features_in_three_forms(folder):
+    as_json = json.loads(cofire("features", "runs/run", "--layer", 2, "--json", cwd=folder).stdout)
+    as_csv = cofire("features", "runs/run", "--layer", 2, "--csv", cwd=folder).stdout
+    table = cofire("features", "runs/run", "--layer", 2, cwd=folder).stdout
+    assert [record["feature"] for record in as_json] == list(range(6))
+    assert len(list(csv.DictReader(io.StringIO(as_csv)))) == 6
+    assert table.splitlines()[0].split()[:2] == ["feature", "label"]
+
+
+def test_features_search_sort_and_limit(folder):
+    words = ["features", "runs/run", "--layer", 2, "--json"]
+    density = json.loads(cofire(*words, "--sort", "density", cwd=folder).stdout)
+    assert [r["density"] for r in density] == sorted((r["density"] for r in density), reverse=True)
+    assert len(json.loads(cofire(*words, "--limit", 2, cwd=folder).stdout)) == 2
+    none = cofire("features", "runs/run", "--layer", 2, "--search", "zzzz", cwd=folder)
+    assert none.stdout.strip() == "No feature matches."
+
+
+def test_show_prints_contexts_and_neurons(folder):
+    done = cofire("show", "runs/run", 1, "--layer", 0, cwd=folder)
+    assert "Contexts" in done.stdout
+    assert "Neurons" in done.stdout
+    record = json.loads(cofire("show", "runs/run", 1, "--layer", 0, "--json", cwd=folder).stdout)
+    assert record["index"] == 1
+
+
+def test_runs_and_methods_are_listed(folder):
+    records = json.loads(cofire("runs", "--json", cwd=folder).stdout)
+    assert {record["kind"] for record in records} == {"run", "activations"}
+    assert all(record["state"] == "complete" for record in records)
+    assert "snmf" in cofire("methods").stdout
+
+
+def test_report_writes_one_file(folder):
+    done = cofire("report", "runs/run", cwd=folder)
+    assert Path(done.stdout.strip()).read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_a_resolved_config_makes_the_same_run_again(folder):
+    words = "fit --config runs/run/config.yaml -o runs/again".split()
+    done = cofire(*words, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    first, second = (
+        cofire("features", path, "--layer", 2, "--csv", cwd=folder).stdout
+        for path in ("runs/run", "runs/again")
+    )
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        ("fti", 2, "did you mean 'fit'?"),
+        ("features runs/nowhere", 1, "no cofire-run folder"),
+        ("features runs/run", 2, "choose one with --layer"),
+        ("features runs/run --layer 1", 2, "no finished layer 1; it has 0, 2"),
+        ("features runs/acts", 1, "is a cofire-activations folder"),
+        ("features runs/run --layer 2 --json --csv", 2, "exclude one another"),
+        ("show runs/run 99 --layer 0", 2, "has features 0 to 5"),
+        ("runs nowhere", 2, "no folder nowhere"),
+        ("fit runs/acts --method nope", 2, "Unknown method 'nope'"),
+        ("fit runs/acts -k 0", 2, "n_components"),
+        ("fit runs/acts --sparsity 0", 2, "sparsity"),
+        ("fit runs/acts -k 100000", 2, "rows"),
+        ("fit runs/acts --layers 1", 2, "holds no layer 1"),
+        ("fit --config missing.yaml", 2, "Cannot read the config missing.yaml"),
+        ("features runs/run --config x.yaml", 2, "--config goes with"),
+        ("capture --data missing.txt", 1, "missing.txt"),
+        ("capture --model ./no-such-folder", 1, "no-such-folder"),
+        ("capture --device tpu", 2, "Unknown device 'tpu'"),
+    ],
+)
+def test_bad_input_is_one_clear_sentence(folder, words, code, message):
+    done = cofire(*words.split(), cwd=folder)
+    last = done.stderr.strip().splitlines()[-1]
+    assert (done.returncode, last.startswith("cofire: ")) == (code, True), done.stderr
+    assert message in last
+    assert "Traceback" not in done.stderr
+
+
+def test_a_misspelt_flag_is_explained(folder):
+    done = cofire("fit", "runs/acts", "--sparsty", "0.1", cwd=folder)
+    assert done.returncode == 2
+    assert "--sparsity" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sparsty: 0.1", "did you mean 'sparsity'?"),
+        ("- 1", "must hold a mapping"),
+        ("n_components: many", "setting 'n_components' is 'many'"),
+        ("a: [", "no valid YAML"),
+    ],
+)
+def test_a_bad_config_file_is_one_clear_sentence(tmp_path, text, message):
+    (tmp_path / "c.yaml").write_text(text)
+    done = cofire("fit", "--config", "c.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert message in done.stderr.strip().splitlines()[-1]
+
+
+def test_debug_shows_the_traceback(folder):
+    done = cofire("features", "runs/nowhere", "--debug", cwd=folder)
+    assert "Traceback" in done.stderr
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(folder, tiny_folder):
+    words = "capture --device cpu --batch-tokens 16 -o runs/slow --model".split()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cofire", *words, str(tiny_folder)],
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=folder,
+    )
+    manifest = folder / "runs" / "slow" / "manifest.json"
+    deadline = time.monotonic() + 120
+    while not manifest.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "The same command goes on" in stderr
+    assert "Traceback" not in stderr
+
+
+def test_a_closed_pipe_is_no_error(folder):
+    done = subprocess.run(
+        f"{sys.executable} -m cofire features runs/run --layer 2 --json | head -n 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+    )
+    assert "Traceback" not in done.stderr
+
+
+def test_main_returns_codes_without_leaving_the_process(capsys):
+    assert main([]) == 0
+    assert "usage: cofire COMMAND" in capsys.readouterr().out
+    assert main(["nope"]) == 2

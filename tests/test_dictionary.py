@@ -1,0 +1,82 @@
+"""Dictionaries encode by their stated rule and come back from their parts."""
+
+import pytest
+import torch
+from sklearn.decomposition import PCA, FastICA
+
+from cofire.dictionary import Dictionary
+from cofire.errors import InputError
+from cofire.nnls import kkt_residual
+from cofire.site import Site
+
+SITE = Site(1, "mlp")
+
+
+@pytest.fixture
+def X():
+    return torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def atoms():
+    return torch.randn(4, 6, generator=torch.Generator().manual_seed(1))
+
+
+def test_nnls_codes_are_optimal(X, atoms):
+    codes = Dictionary(atoms, SITE).encode(X)
+    assert kkt_residual(X, atoms, codes).max() < 1e-4
+
+
+def test_linear_relu_and_topk_follow_their_formulas(X, atoms):
+    weight, bias, offset = atoms.T.contiguous(), torch.tensor([0.1, -0.2, 0.3, 0.0]), X[0]
+    plain = (X - offset) @ weight + bias
+    parts = {"encoder_weight": weight, "encoder_bias": bias, "offset": offset}
+    linear = Dictionary(atoms, SITE, encoder="linear", **parts)
+    relu = Dictionary(atoms, SITE, encoder="relu", **parts)
+    topk = Dictionary(atoms, SITE, encoder="topk", top_k=2, **parts)
+    assert torch.allclose(linear.encode(X), plain, atol=1e-5)
+    assert torch.allclose(relu.encode(X), plain.clamp_min(0), atol=1e-5)
+    kept = topk.encode(X)
+    assert ((kept > 0).sum(1) <= 2).all()
+    assert torch.allclose(kept.amax(1), plain.clamp_min(0).amax(1), atol=1e-5)
+    assert torch.allclose(linear.decode(plain), plain @ atoms + offset, atol=1e-5)
+
+
+def test_parts_put_together_again_encode_the_same(X, atoms):
+    dictionary = Dictionary(atoms, SITE, penalty=0.2, provenance={"seed": 1})
+    again = Dictionary.from_parts(dictionary.tensors(), dictionary.settings())
+    assert torch.equal(again.encode(X), dictionary.encode(X))
+    assert again.settings() == dictionary.settings()
+
+
+@pytest.mark.parametrize("kind", [PCA, FastICA])
+def test_an_estimator_reconstructs_through_its_dictionary_as_by_itself(X, kind):
+    estimator = kind(3, random_state=0).fit(X.numpy())
+    dictionary = Dictionary.from_estimator(estimator, SITE)
+    expected = estimator.inverse_transform(estimator.transform(X.numpy()))
+    found = dictionary.decode(dictionary.encode(X))
+    assert torch.allclose(found, torch.as_tensor(expected, dtype=torch.float32), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"encoder": "magic"}, "Unknown encoder 'magic'"),
+        ({"encoder": "linear"}, "needs an encoder_weight"),
+        ({"encoder_weight": torch.zeros(6, 4)}, "takes no encoder_weight"),
+        ({"top_k": 2}, "top_k goes with"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused(atoms, settings, message):
+    with pytest.raises(InputError, match=message):
+        Dictionary(atoms, SITE, **settings)
+
+
+def test_rows_of_another_width_are_refused(atoms):
+    with pytest.raises(InputError, match="6 channels .*got 5"):
+        Dictionary(atoms, SITE).encode(torch.zeros(2, 5))
+
+
+def test_an_unfitted_estimator_is_refused():
+    with pytest.raises(InputError, match="fit it first"):
+        Dictionary.from_estimator(PCA(2), SITE)
