@@ -71,6 +71,11 @@ class Feature:
         named = {"dead": self.dead, "duplicate": self.duplicate, "one-token": self.one_token}
         return tuple(name for name, present in named.items() if present)
 
+    def _repr_html_(self) -> str:
+        from cofire.interpret.display import feature_html  # it imports this module
+
+        return feature_html(self)
+
 
 @dataclass(frozen=True, eq=False)
 class FeatureSet(Sequence[Feature]):
@@ -100,6 +105,11 @@ class FeatureSet(Sequence[Feature]):
 
     def __iter__(self) -> Iterator[Feature]:
         return iter(self.features)
+
+    def _repr_html_(self) -> str:
+        from cofire.interpret.display import features_html  # it imports this module
+
+        return features_html(self)
 
     def search(self, text: str) -> list[Feature]:
         """Features with the text in their label, concept, strong tokens or promoted tokens."""

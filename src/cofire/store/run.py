@@ -26,6 +26,7 @@ from cofire.activations import TokenTable
 from cofire.dictionary import Dictionary
 from cofire.errors import InputError, StoreError
 from cofire.evaluation.fidelity import Fidelity
+from cofire.interpret.display import run_html
 from cofire.interpret.reading import FeatureSet
 from cofire.site import Site
 from cofire.store.archive import Archive
@@ -237,6 +238,9 @@ class Run:
             known = ", ".join(s.name for s in self.sites) or "none yet"
             raise StoreError(f"{self.path} has no finished results at {site}; it has {known}.")
         return record
+
+    def _repr_html_(self) -> str:
+        return run_html(str(self.path), self.manifest, [site.name for site in self.unfinished])
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {[site.name for site in self.sites]})"

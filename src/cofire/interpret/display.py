@@ -1,0 +1,257 @@
+"""Tokens and figures as people read them, and features as HTML for notebooks.
+
+Every string that comes from a model, a text or a user goes through ``readable`` or ``token_text``
+and is escaped; styles are inline, so that a card changes nothing else on the page it lands on.
+"""
+
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+from cofire.interpret.concepts import ConceptMatch
+from cofire.interpret.contexts import Context
+from cofire.interpret.labels import visible
+from cofire.interpret.reading import Feature, FeatureSet
+
+MISSING = "–"
+"""Shown for a value that could not be measured; a missing value is never shown as 0."""
+
+_CONTROLS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}
+# Characters that cannot be seen and that reorder or hide the text around them.
+_HIDDEN = (0x200B, 0x2028, 0x2029, 0x2060, 0xFEFF, 0xFFFE, 0xFFFF)
+_READABLE: dict[int, str] = {
+    **_CONTROLS,
+    0x7F: "␡",
+    **{code: f"⟨U+{code:04X}⟩" for code in (*range(0x80, 0xA0), *_HIDDEN)},
+    **{code: f"⟨U+{code:04X}⟩" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))},
+    **dict.fromkeys(range(55296, 57344), "�"),
+}
+_IN_TEXT = str.maketrans({"\n": "↵", "\t": "⇥"})
+
+_CARD_CONTEXTS = 5
+_CARD_NEURONS = 8
+_CARD_TOKENS = 10
+_TABLE_FEATURES = 20
+
+_CARD = "max-width:60em;padding:.8em 1em;border:1px solid rgba(128,128,128,.35);border-radius:6px"
+_DIM = "opacity:.7;font-size:.9em"
+_LEFT = "text-align:left;padding:.2em .7em;vertical-align:top"
+_RIGHT = "text-align:right;padding:.2em .7em;vertical-align:top;font-variant-numeric:tabular-nums"
+_FIRES = "255,122,26"
+_AGAINST = "64,132,214"
+
+
+def readable(text: str) -> str:
+    """Text that is safe to look at: control and direction characters become visible marks.
+
+    Line breaks and tabs stay; marks that letters need (joiners, accents) stay.
+
+    >>> readable("a\\x00b\\u202ec")
+    'a␀b⟨U+202E⟩c'
+    """
+    return text.translate(_READABLE)
+
+
+def token_text(piece: str) -> str:
+    """A token for running text: spaces around it kept, anything that cannot be seen made visible.
+
+    >>> token_text(" Monday"), token_text("\\n"), token_text(" "), token_text("\\u00a0")
+    (' Monday', '↵', '␣', '⟨U+00A0⟩')
+    """
+    shown = readable(piece)
+    if not shown.strip():
+        shown = visible(shown)
+    if all(_blank(character) for character in shown):
+        return "".join(f"⟨U+{ord(character):04X}⟩" for character in shown)
+    return shown.translate(_IN_TEXT)
+
+
+def _blank(character: str) -> bool:
+    return character.isspace() or unicodedata.category(character) in ("Cf", "Mn", "Cn")
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """A number to so many significant digits, or the mark for a missing one.
+
+    >>> figure(0.12345), figure(1234567.0), figure(3.2e-7), figure(None)
+    ('0.123', '1,234,567', '3.2e-07', '–')
+    """
+    if value is None:
+        return MISSING
+    if abs(value) >= 10**digits:
+        return f"{value:,.0f}"
+    return f"{value:.{digits}g}"
+
+
+def concept_text(match: ConceptMatch | None) -> str:
+    """How well a feature selects its best concept, in one sentence.
+
+    >>> concept_text(None)
+    'No concept: the texts carry no labels, or too few of each.'
+    """
+    if match is None:
+        return "No concept: the texts carry no labels, or too few of each."
+    if match.auroc is None or match.interval is None:
+        return (
+            f"{match.concept}: not enough evidence, no held-out text of it "
+            f"(AUROC {match.auroc_train:.2f} on the texts it was chosen on)."
+        )
+    low, high = match.interval
+    known = (
+        f"held-out AUROC {match.auroc:.2f} [{low:.2f}, {high:.2f}], p = {figure(match.p_value, 2)}"
+    )
+    doubt = "" if match.sure else "; not enough evidence to name the feature after it"
+    return f"{match.concept}: {known}, {match.n_positive} held-out texts of it{doubt}."
+
+
+def feature_html(feature: Feature) -> str:
+    """A card of one feature: label, contexts, neurons, promoted tokens."""
+    flags = f" · {', '.join(feature.flags)}" if feature.flags else ""
+    promoted: Iterable[str] = ()
+    if feature.vocabulary is not None:
+        promoted = (weight.token for weight in feature.vocabulary.promoted[:_CARD_TOKENS])
+    parts = [
+        f'<div style="{_DIM}">Feature {feature.index}{escape(flags)}</div>',
+        f'<div dir="auto" style="font-size:1.25em;font-weight:600">{_text(feature.label)}</div>',
+        f'<div style="{_DIM}">{_text(concept_text(feature.concept))}</div>',
+        *(_context_html(context) for context in feature.contexts[:_CARD_CONTEXTS]),
+        "" if feature.contexts else "<p>It never fires on the training texts.</p>",
+        _neurons_html(feature.neurons),
+        _tokens_html("Promotes", promoted),
+    ]
+    return f'<div style="{_CARD}">{"".join(parts)}</div>'
+
+
+def features_html(features: FeatureSet) -> str:
+    """A table of the first features, and how many there are."""
+    rows = [
+        (
+            str(feature.index),
+            feature.label,
+            MISSING if feature.concept is None else feature.concept.concept,
+            figure(None if feature.concept is None else feature.concept.auroc, 2),
+            figure(feature.density, 2),
+            figure(len(feature.neurons)),
+            ", ".join(feature.flags),
+        )
+        for feature in features[:_TABLE_FEATURES]
+    ]
+    left = len(features) - len(rows)
+    more = f'<div style="{_DIM}">and {left} more</div>' if left > 0 else ""
+    columns = ("", "label", "best concept", "held-out AUROC", "density", "neurons", "flags")
+    title = f"{len(features)} features at {features.site.name}"
+    return card_html(title, {}, table_html(columns, rows) + more)
+
+
+def run_html(path: str, manifest: Mapping[str, Any], unfinished: Sequence[str]) -> str:
+    """A card of a run: its model and the figures of every finished site.
+
+    Args:
+        path: its folder.
+        manifest: its manifest; anything but ``sites`` may be absent.
+        unfinished: names of the sites still without results.
+    """
+    model = manifest.get("model")
+    name = model.get("name") if isinstance(model, Mapping) else model
+    facts = {
+        "model": name,
+        "fitted": manifest.get("created"),
+        "not finished": ", ".join(unfinished),
+    }
+    rows = [
+        (
+            site,
+            figure((record.get("fit") or {}).get("explained_variance")),
+            figure((record.get("heldout") or {}).get("explained_variance")),
+            figure((record.get("fit") or {}).get("relative_loss")),
+            figure(record.get("sweeps")),
+            str(record.get("stop_reason") or MISSING),
+            figure(record.get("seconds")),
+        )
+        for site, record in manifest["sites"].items()
+        if record and site not in unfinished
+    ]
+    columns = ("site", "explained variance", "held out", "relative loss", "sweeps", "stopped", "s")
+    return card_html(
+        f"Run {path}",
+        {key: str(fact) for key, fact in facts.items() if fact},
+        table_html(columns, rows) if rows else "",
+    )
+
+
+def card_html(title: str, facts: Mapping[str, str], body: str = "") -> str:
+    """A card with a title, some named facts and a body that is HTML already."""
+    lines = "".join(
+        f'<div><span style="{_DIM}">{_text(name)}</span> {_text(fact)}</div>'
+        for name, fact in facts.items()
+    )
+    heading = f'<div style="font-weight:600">{_text(title)}</div>'
+    return f'<div style="{_CARD};overflow-x:auto">{heading}{lines}{body}</div>'
+
+
+def table_html(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of plain strings; columns whose cells all look like figures stand right."""
+    body = [list(row) for row in rows]
+    styles = [
+        _RIGHT if all(_is_figure(row[i]) for row in body) else _LEFT for i in range(len(columns))
+    ]
+
+    def line(tag: str, cells: Iterable[str]) -> str:
+        return "".join(
+            f'<{tag} dir="auto" style="{style}">{_text(cell)}</{tag}>'
+            for cell, style in zip(cells, styles, strict=True)
+        )
+
+    lines = "".join(f"<tr>{line('td', row)}</tr>" for row in body)
+    table = f"<thead><tr>{line('th', columns)}</tr></thead><tbody>{lines}</tbody>"
+    return f'<table style="border-collapse:collapse;margin:.5em 0">{table}</table>'
+
+
+def _is_figure(cell: str) -> bool:
+    return cell == MISSING or cell[:1].isdigit() or cell[:1] == "-"
+
+
+def _text(text: str) -> str:
+    return escape(readable(text))
+
+
+def _context_html(context: Context) -> str:
+    scale = max((abs(code) for code in context.codes), default=0.0) or 1.0
+    tokens = []
+    for i, (piece, code) in enumerate(zip(context.tokens, context.codes, strict=True)):
+        hue = _FIRES if code >= 0 else _AGAINST
+        style = f"background:rgba({hue},{0.75 * abs(code) / scale:.2f});border-radius:3px"
+        if i == context.focus:
+            style += ";font-weight:600;text-decoration:underline"
+        shown = escape(token_text(piece))
+        tokens.append(f'<span title="code {figure(code)}" style="{style}">{shown}</span>')
+    label = "" if context.label is None else f' <span style="{_DIM}">{_text(context.label)}</span>'
+    style = "margin:.35em 0;overflow-wrap:anywhere"
+    return f'<div dir="auto" style="{style}">{"".join(tokens)}{label}</div>'
+
+
+def _neurons_html(neurons: Sequence[tuple[int, float]]) -> str:
+    if not neurons:
+        return ""
+    shown = neurons[:_CARD_NEURONS]
+    scale = abs(shown[0][1]) or 1.0
+    bars = "".join(
+        f'<div style="display:flex;gap:.6em;align-items:center">'
+        f'<span style="width:5em;text-align:right">{number}</span>'
+        f'<span style="display:inline-block;height:.7em;width:{10 * abs(weight) / scale:.2f}em;'
+        f'background:rgb({_FIRES if weight >= 0 else _AGAINST})"></span>{figure(weight)}</div>'
+        for number, weight in shown
+    )
+    total = f"Neurons ({len(neurons)})"
+    return f'<div style="margin-top:.6em"><span style="{_DIM}">{total}</span>{bars}</div>'
+
+
+def _tokens_html(title: str, pieces: Iterable[str]) -> str:
+    chips = " ".join(
+        f'<code dir="auto" style="padding:0 .3em">{escape(token_text(piece).strip())}</code>'
+        for piece in pieces
+    )
+    if not chips:
+        return ""
+    return f'<div style="margin-top:.6em"><span style="{_DIM}">{title}</span> {chips}</div>'

@@ -1,0 +1,261 @@
+// One feature in detail.
+
+const NEURONS_ALL = 30; // a group up to this size is shown whole at once
+const NEURONS_FIRST = 15;
+const TYPES_FIRST = 24;
+
+const FLAG_WORDS = {
+  dead: "It is never active on the training texts.",
+  duplicate: "Another feature has nearly the same atom.",
+  "one-token": "Nearly all its strong firings are on one token: it may stand for a word, not an idea.",
+};
+
+/** Everything about one feature, as elements. */
+function detailOf(layer, feature, search) {
+  return [
+    h("h2", { dir: "auto" }, feature.label),
+    evidence(layer, feature),
+    quickFacts(layer, feature),
+    contextBlock(layer, feature),
+    h(
+      "div",
+      { class: "pair-blocks" },
+      h("div", {}, typeBlock(layer, feature), profileBlock(layer, feature)),
+      h("div", {}, neuronBlock(layer, feature, search), healthBlock(layer, feature)),
+    ),
+    vocabularyBlocks(layer, feature),
+  ];
+}
+
+function evidence(layer, feature) {
+  const concept = feature.concept;
+  if (concept === null) {
+    return h("div", { class: "evidence" }, h("p", {}, "No concept: the texts carry no labels, or too few of each."));
+  }
+  const name = h("b", {}, isolated(layer.string(concept.name)));
+  if (concept.auroc === null) {
+    return h(
+      "div",
+      { class: "evidence" },
+      h("p", {}, "Not enough evidence for a concept: its best one on the training texts is ", name,
+        ` (AUROC ${score(concept.train)}), but no text of it was held out to judge that.`),
+    );
+  }
+  const [low, high] = concept.interval;
+  const figures =
+    `held-out AUROC ${score(concept.auroc)}, 95% interval ${score(low)} to ${score(high)}, ` +
+    `p = ${figure(concept.p, 2)}, on ${counted(concept.positive, "held-out text")} of it and ` +
+    `${concept.negative.toLocaleString("en")} others.`;
+  const sentence = concept.sure
+    ? h("p", {}, "Selects ", name, `: ${figures}`)
+    : h("p", {}, "Not enough evidence for a concept. The best one is ", name, `: ${figures}`);
+  sentence.title = "p is for this feature alone, not corrected for the number of features";
+  return h("div", { class: "evidence" }, sentence, intervalPlot(concept, low, high));
+}
+
+function intervalPlot(concept, low, high) {
+  const at = (value) => 4 + 200 * value;
+  const weak = concept.sure ? "" : " weak";
+  return svg(
+    "svg",
+    { class: "plot", viewBox: "0 0 208 38", role: "img", "aria-label": `AUROC ${score(concept.auroc)} with its 95% interval` },
+    svg("line", { class: "rule", x1: at(0), x2: at(1), y1: 14, y2: 14 }),
+    svg("line", { class: "chance", x1: at(0.5), x2: at(0.5), y1: 4, y2: 24 }),
+    svg("line", { class: `span${weak}`, x1: at(low), x2: at(high), y1: 14, y2: 14 }),
+    svg("circle", { class: "train", cx: at(concept.train), cy: 14, r: 3.5 }, svg("title", {}, `training texts ${score(concept.train)}`)),
+    svg("circle", { class: `held${weak}`, cx: at(concept.auroc), cy: 14, r: 4.5 }, svg("title", {}, `held-out texts ${score(concept.auroc)}`)),
+    svg("text", { x: at(0), y: 36 }, "0"),
+    svg("text", { x: at(0.5), y: 36, "text-anchor": "middle" }, "0.5 chance"),
+    svg("text", { x: at(1), y: 36, "text-anchor": "end" }, "1"),
+  );
+}
+
+function quickFacts(layer, feature) {
+  const [size, negative] = feature.group;
+  const facts = [
+    ["Active on", `${percent(feature.density)} of tokens`],
+    ["Largest code", figure(feature.max)],
+    ["Neurons", negative > 0 ? `${size - negative} up, ${negative} down` : String(size)],
+  ];
+  return h(
+    "dl",
+    { class: "quick" },
+    facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
+  );
+}
+
+function typeBlock(layer, feature) {
+  const [types, firings] = feature.firings;
+  const block = h("section", { class: "block" }, h("h3", {}, "Tokens that fire it strongly"));
+  if (types === 0) {
+    block.append(h("p", { class: "note" }, missing("it never fires"), " None: it never fires."));
+    return block;
+  }
+  const list = h("ul", { class: "word-list" });
+  const add = (some) =>
+    list.append(
+      ...some.map(([text, count]) =>
+        h("li", {}, loneToken(layer.string(text)), h("span", { class: "tally" }, count.toLocaleString("en"))),
+      ),
+    );
+  add(feature.types.slice(0, TYPES_FIRST));
+  block.append(list);
+  const rest = feature.types.slice(TYPES_FIRST);
+  if (rest.length > 0) block.append(moreButton(`Show ${rest.length} more`, () => add(rest)));
+  const left = types - feature.types.length;
+  const also = left > 0 ? ` ${counted(left, "rarer type")} not shown.` : "";
+  block.append(
+    h("p", { class: "note" }, `${counted(firings, "firing")} of ${counted(types, "token type")} at half of its largest code or more.${also}`),
+  );
+  return block;
+}
+
+/** Rows of signed bars that share one scale. */
+function barTable(kind, rows) {
+  const negative = rows.some(({ value }) => value < 0);
+  const positive = rows.some(({ value }) => value > 0);
+  const scale = Math.max(...rows.map(({ value }) => Math.abs(value))) || 1;
+  const zero = negative ? (positive ? 50 : 100) : 0;
+  const reach = negative && positive ? 50 : 100;
+  const written = alignedLike(rows.map(({ value }) => value));
+  const table = h("table", { class: `bars ${kind}` });
+  const draw = ({ head, value }) => {
+    const bar = h("i", { class: value < 0 ? "against" : null });
+    const length = (reach * Math.abs(value)) / scale;
+    bar.style.left = `${value < 0 ? zero - length : zero}%`;
+    bar.style.width = `${length}%`;
+    const line = h("i", { class: "zero" });
+    line.style.left = `${zero}%`;
+    return h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, head),
+      h("td", {}, h("div", { class: "bar-box" }, line, bar)),
+      h("td", { class: "amount" }, written(value)),
+    );
+  };
+  return { table, add: (some) => table.append(...some.map(draw)) };
+}
+
+function neuronBlock(layer, feature, search) {
+  const [size, negative] = feature.group;
+  const block = h("section", { class: "block" }, h("h3", {}, `Neuron group of ${size}`));
+  if (size === 0) {
+    block.append(h("p", { class: "note" }, "Its atom is all zeros."));
+    return block;
+  }
+  const rows = feature.neurons.map((neuron, place) => ({
+    head: neuronLink(layer, neuron, search),
+    value: feature.weights[place],
+  }));
+  const { table, add } = barTable("neuron-list", rows);
+  const first = rows.length <= NEURONS_ALL ? rows.length : NEURONS_FIRST;
+  add(rows.slice(0, first));
+  block.append(table);
+  if (first < rows.length) {
+    block.append(moreButton(`Show all ${rows.length}`, () => add(rows.slice(first))));
+  }
+  const cut = size > rows.length ? ` The ${rows.length} strongest of ${size} are in this page.` : "";
+  const signs = negative > 0 ? "Blue weights run against the group’s firing." : "All weights are positive.";
+  block.append(h("p", { class: "note" }, `${signs}${cut}`));
+  return block;
+}
+
+function neuronLink(layer, neuron, search) {
+  const others = (layer.neuronCounts.get(neuron) ?? 1) - 1;
+  const shared = others > 0 ? `also in ${counted(others, "other feature")}; show them` : "in no other feature";
+  const link = h("button", { type: "button", class: "link", title: shared }, String(neuron));
+  link.addEventListener("click", () => search(`neuron:${neuron}`));
+  return link;
+}
+
+function vocabularyBlocks(layer, feature) {
+  const sides = [
+    ["promoted", "Makes more likely"],
+    ["demoted", "Makes less likely"],
+  ];
+  if (feature.promoted === null) {
+    return h(
+      "section",
+      { class: "block" },
+      h("h3", {}, "Tokens it makes more or less likely"),
+      h("p", { class: "note" }, missing("not computed"), " Not computed: it needs the model, and an MLP site."),
+    );
+  }
+  return h(
+    "div",
+    { class: "pair-blocks" },
+    sides.map(([side, title]) => {
+      const rows = feature[side].map(([text, logit, id]) => ({
+        head: h("span", { title: `token ${id}` }, loneToken(layer.string(text))),
+        value: logit,
+      }));
+      const { table, add } = barTable("vocabulary", rows);
+      add(rows);
+      return h("section", { class: "block" }, h("h3", {}, title), table);
+    }),
+    h("p", { class: "note wide" }, "Logits of its direction read straight through the model’s output; the layers in between are skipped, so early layers read worse than late ones."),
+  );
+}
+
+function profileBlock(layer, feature) {
+  const block = h(
+    "section",
+    { class: "block" },
+    h(
+      "div",
+      { class: "block-head" },
+      h("h3", {}, "Best concepts by AUROC"),
+      h("span", { class: "legend" }, h("span", {}, h("i", { class: "held" }), "held out"), h("span", {}, h("i", { class: "train" }), "training")),
+    ),
+  );
+  if (feature.profile.length === 0) {
+    block.append(h("p", { class: "note" }, "No concept could be tried: the texts carry no labels, or too few of each."));
+    return block;
+  }
+  const at = (value) => `${100 * value}%`;
+  const row = ([name, train, heldout]) =>
+    h(
+      "tr",
+      {},
+      h("th", { scope: "row" }, isolated(layer.string(name))),
+      h(
+        "td",
+        {},
+        svg(
+          "svg",
+          { class: "plot", "aria-hidden": "true" },
+          svg("line", { class: "rule", x1: "0%", x2: "100%", y1: 8, y2: 8 }),
+          svg("line", { class: "chance", x1: "50%", x2: "50%", y1: 1, y2: 15 }),
+          svg("circle", { class: "train", cx: at(train), cy: 8, r: 3.5 }, svg("title", {}, `training texts ${score(train)}`)),
+          heldout === null
+            ? null
+            : svg("circle", { class: "held", cx: at(heldout), cy: 8, r: 4.5 }, svg("title", {}, `held-out texts ${score(heldout)}`)),
+        ),
+      ),
+      h("td", { class: "amount" }, heldout === null ? missing("no held-out text of it") : score(heldout)),
+    );
+  block.append(
+    h("table", { class: "bars profile-list" }, feature.profile.map(row)),
+    h("p", { class: "note" }, `The ${feature.profile.length} best of ${counted(feature.concepts, "concept")} on training texts; the dashed line is chance, the figure is held out.`),
+  );
+  return block;
+}
+
+function healthBlock(layer, feature) {
+  const other = feature.nearest === feature.index ? null : layer.feature(feature.nearest);
+  const nearest =
+    other === null
+      ? h("p", {}, "No other feature has an atom like it.")
+      : h("p", {}, "The most similar atom is that of ",
+          h("a", { href: layer.hash(other) }, `feature ${other.index}, `, isolated(other.label)),
+          ` (cosine ${figure(feature.cosine, 2)}).`);
+  const words = feature.flags.map((flag) => h("p", {}, h("b", { class: "flag" }, `${flag}: `), FLAG_WORDS[flag]));
+  return h(
+    "section",
+    { class: "block" },
+    h("h3", {}, "Health"),
+    words.length > 0 ? words : h("p", {}, "Nothing wrong: it fires, on more than one token, and no other feature is its double."),
+    nearest,
+  );
+}

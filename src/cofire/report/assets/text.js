@@ -1,0 +1,42 @@
+// Figures and words as the page shows them.
+
+const MISSING = "–";
+const COLLATOR = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
+
+/** A number to so many significant digits: 0.0123, 12.3, 1,234; the mark for a missing one. */
+function figure(value, digits = 3) {
+  if (value === null || value === undefined) return MISSING;
+  if (value === 0) return "0";
+  const size = Math.abs(value);
+  if (size >= 10 ** digits) return Math.round(value).toLocaleString("en");
+  if (size < 1e-4) return value.toExponential(digits - 1).replace(/\.?0+e/, "e");
+  return String(Number(value.toPrecision(digits))).replace("-", "−");
+}
+
+/** A way to write several figures of one kind below each other: as many decimals for all. */
+function alignedLike(values) {
+  const scale = Math.max(...values.map(Math.abs));
+  if (!(scale > 1e-3)) return (value) => figure(value);
+  const decimals = Math.min(5, Math.max(0, 2 - Math.floor(Math.log10(scale))));
+  return (value) => value.toFixed(decimals).replace("-", "−");
+}
+
+/** A share of 1 as a percentage. */
+function percent(value, digits = 2) {
+  return value === null ? MISSING : `${figure(100 * value, digits)}%`;
+}
+
+/** An AUROC, always to two digits. */
+function score(value) {
+  return value === null ? MISSING : value.toFixed(2);
+}
+
+/** "1 feature", "2 features". */
+function counted(number, noun) {
+  return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
+}
+
+/** Text as it is compared when searching. */
+function folded(text) {
+  return text.normalize("NFKC").toLowerCase();
+}

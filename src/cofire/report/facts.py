@@ -1,0 +1,151 @@
+"""What a run's manifest says about model, data and method, in words; anything may be absent."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from cofire.interpret.display import figure
+from cofire.site import Site
+
+_KINDS = {
+    "mlp": "MLP neurons",
+    "mlp_out": "MLP outputs",
+    "attn": "attention head outputs",
+    "resid_pre": "residual stream before the block",
+    "resid_post": "residual stream after the block",
+}
+_METHODS = {
+    "snmf": "SNMF (semi-nonnegative matrix factorisation)",
+    "pca": "PCA (principal components)",
+    "ica": "ICA (independent components)",
+    "nmf": "NMF of the rectified activations",
+    "dictionary-learning": "dictionary learning",
+}
+_SOURCES = {"concepts": "bundled concept sentences", "-": "texts from standard input"}
+
+
+def site_words(sites: Sequence[Site]) -> str:
+    """The kinds of sites, in words."""
+    return ", ".join(dict.fromkeys(_KINDS[site.kind] for site in sites))
+
+
+def site_title(site: Site, sites: Sequence[Site]) -> str:
+    """A short name of one site among others: its kind only where kinds differ."""
+    several = len({other.kind for other in sites}) > 1
+    return f"Layer {site.layer}" + (f", {_KINDS[site.kind]}" if several else "")
+
+
+def model_name(manifest: Mapping[str, Any]) -> str:
+    """What the model is called; a path is cut to its last part."""
+    model = manifest.get("model")
+    name = model.get("name") if isinstance(model, Mapping) else model
+    name = name or _mapping(manifest, "config").get("model") or "unnamed model"
+    return str(name).replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or "unnamed model"
+
+
+def header_facts(manifest: Mapping[str, Any], sites: Sequence[Site]) -> dict[str, str]:
+    """Named facts for the top of the page; what the manifest does not say is left out."""
+    model, config = _mapping(manifest, "model"), _mapping(manifest, "config")
+    facts = {
+        "Model": _model(manifest, model),
+        "Where": site_words(sites),
+        "Layers": ", ".join(str(site.layer) for site in sites),
+        "Texts": _texts(manifest, config, sites),
+        "Method": _METHODS.get(str(config.get("method")), config.get("method")),
+        "Features": _features(config),
+        "Solver": _solver(config),
+        "Seed": config.get("seed"),
+        "Fitted": str(manifest.get("created") or "")[:10],
+        "Made with": f"cofire {manifest['cofire_version']}"
+        if manifest.get("cofire_version")
+        else None,
+    }
+    return {name: str(fact) for name, fact in facts.items() if fact not in (None, "")}
+
+
+def licence_notes(manifest: Mapping[str, Any]) -> list[str]:
+    """Licences the manifest names, each with what it belongs to."""
+    return [
+        f"{name.capitalize()}: {record[key]}"
+        for name, record in manifest.items()
+        if isinstance(record, Mapping)
+        for key in ("licence", "license")
+        if record.get(key)
+    ]
+
+
+def fingerprints(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Checksums that tell whether model and texts are the same again."""
+    found = {
+        "Model": _mapping(manifest, "model").get("fingerprint"),
+        "Texts": _mapping(manifest, "corpus").get("sha256"),
+    }
+    return {name: str(value) for name, value in found.items() if value}
+
+
+def settings(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """The resolved config in lines; the output folder is left out, it says nothing."""
+    return {
+        name: "default" if value is None else str(value)
+        for name, value in _flat(_mapping(manifest, "config"))
+        if name != "output"
+    }
+
+
+def environment(manifest: Mapping[str, Any]) -> dict[str, str]:
+    """Hardware and versions, as the run recorded them."""
+    return {name: str(value) for name, value in _flat(_mapping(manifest, "environment"))}
+
+
+def _mapping(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    record = manifest.get(name)
+    return record if isinstance(record, Mapping) else {}
+
+
+def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _model(manifest: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+    parts = [model_name(manifest)]
+    if isinstance(model.get("n_parameters"), int):
+        parts.append(f"{figure(model['n_parameters'] / 1e6)} M parameters")
+    if isinstance(model.get("n_layers"), int):
+        parts.append(f"{model['n_layers']} layers")
+    return ", ".join(parts)
+
+
+def _texts(
+    manifest: Mapping[str, Any], config: Mapping[str, Any], sites: Sequence[Site]
+) -> str | None:
+    source = _mapping(manifest, "capture").get("data") or config.get("data")
+    name = None if source is None else str(source).replace("\\", "/").rstrip("/")
+    name = name and _SOURCES.get(name, name.rsplit("/", 1)[-1])
+    number = _mapping(manifest, "corpus").get("texts")
+    parts = [f"{number:,} {name or 'texts'}" if isinstance(number, int) else name]
+    records = _mapping(manifest, "sites")
+    rows = next((_mapping(records, site.name).get("rows") for site in sites), None)
+    if isinstance(rows, int):
+        parts.append(f"{rows:,} tokens")
+    return ", ".join(part for part in parts if part) or None
+
+
+def _features(config: Mapping[str, Any]) -> str | None:
+    number, sparsity = config.get("n_components"), config.get("sparsity")
+    if number is None:
+        return None
+    if not isinstance(sparsity, int | float) or config.get("method", "snmf") != "snmf":
+        return f"{number} a layer"
+    return f"{number} a layer, each keeps {figure(100 * sparsity)}% of neurons"
+
+
+def _solver(config: Mapping[str, Any]) -> str | None:
+    if config.get("method", "snmf") != "snmf" or not config.get("solver"):
+        return None
+    parts = [str(config["solver"])]
+    parts += [f"{config['init']} start"] if config.get("init") else []
+    parts += [f"code penalty {config['code_penalty']:g}"] if config.get("code_penalty") else []
+    return ", ".join(parts)

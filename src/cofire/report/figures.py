@@ -1,0 +1,167 @@
+"""Figures of whole layers, as the overview of a report shows them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+from cofire.interpret.reading import Feature, FeatureSet
+from cofire.site import Site
+
+GOOD_AUROC = 0.8
+"""A feature counts as selecting a concept above this held-out AUROC."""
+
+
+@dataclass(frozen=True)
+class LayerFigures:
+    """What one layer comes to; None for what could not be measured.
+
+    Attributes:
+        site: the layer's site.
+        n_features: features fitted.
+        variance_train: explained variance of the training rows.
+        variance_heldout: explained variance of the rows of held-out texts.
+        loss_train: relative loss of the training rows, what the fit minimises.
+        loss_heldout: relative loss of the rows of held-out texts.
+        code_density: share of codes above 0 on the training rows.
+        active: features active a token (L0), ``code_density`` times the number of features.
+        dead: features that never fire.
+        duplicate: features whose atom is nearly that of another.
+        one_token: features that fire strongly on one token type only.
+        judged: features whose best concept could be judged on held-out texts.
+        good_share: share of all features whose best concept has held-out AUROC above
+            ``GOOD_AUROC``; None when none could be judged.
+        covered: distinct concepts that some feature selects surely (``ConceptMatch.sure``).
+        n_concepts: concepts of the texts.
+        neurons: median neurons of a feature.
+        channels: neurons of the layer.
+        sweeps: sweeps of the solver.
+        stop_reason: why it stopped.
+        seconds: time of the fit.
+    """
+
+    site: Site
+    n_features: int
+    variance_train: float | None
+    variance_heldout: float | None
+    loss_train: float | None
+    loss_heldout: float | None
+    code_density: float
+    active: float
+    dead: int
+    duplicate: int
+    one_token: int
+    judged: int
+    good_share: float | None
+    covered: int | None
+    n_concepts: int
+    neurons: float | None
+    channels: int | None
+    sweeps: int | None
+    stop_reason: str | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class ConceptCell:
+    """The best feature of one layer for one concept, among those that select it best.
+
+    Attributes:
+        feature: its index.
+        auroc: its held-out AUROC.
+        sure: whether that is enough evidence.
+        count: surely selecting features of the layer.
+    """
+
+    feature: int
+    auroc: float
+    sure: bool
+    count: int
+
+
+def layer_figures(features: FeatureSet, recorded: Mapping[str, Any]) -> LayerFigures:
+    """Put together the figures of one layer.
+
+    Args:
+        features: what was read.
+        recorded: what the run's manifest says of the site; anything may be absent.
+    """
+    judged = [auroc for feature in features if (auroc := heldout_auroc(feature)) is not None]
+    good = sum(auroc > GOOD_AUROC for auroc in judged)
+    heldout = features.heldout
+    concepts = concept_names(features)
+    sweeps = recorded.get("sweeps")
+    channels = recorded.get("channels")
+    seconds = recorded.get("seconds")
+    stop = recorded.get("stop_reason")
+    return LayerFigures(
+        site=features.site,
+        n_features=len(features),
+        variance_train=features.fit.explained_variance,
+        variance_heldout=None if heldout is None else heldout.explained_variance,
+        loss_train=features.fit.relative_loss,
+        loss_heldout=None if heldout is None else heldout.relative_loss,
+        code_density=features.fit.code_density,
+        active=features.fit.code_density * len(features),
+        dead=sum(feature.dead for feature in features),
+        duplicate=sum(feature.duplicate for feature in features),
+        one_token=sum(feature.one_token for feature in features),
+        judged=len(judged),
+        good_share=good / len(features) if judged else None,
+        covered=len(sure_counts(features)) if judged else None,
+        n_concepts=len(concepts),
+        neurons=median(len(feature.neurons) for feature in features) if len(features) else None,
+        channels=None if channels is None else int(channels),
+        sweeps=None if sweeps is None else int(sweeps),
+        stop_reason=None if stop is None else str(stop),
+        seconds=None if seconds is None else float(seconds),
+    )
+
+
+def heldout_auroc(feature: Feature) -> float | None:
+    """Held-out AUROC of the feature's best concept, None when it could not be measured."""
+    return None if feature.concept is None else feature.concept.auroc
+
+
+def concept_names(features: FeatureSet) -> list[str]:
+    """Concepts the features were tried on, in alphabetical order."""
+    return sorted({name for feature in features for name, _, _ in feature.concept_scores})
+
+
+def sure_counts(features: FeatureSet) -> dict[str, int]:
+    """For every concept that some feature surely selects, how many do; most first."""
+    counts: dict[str, int] = {}
+    for feature in features:
+        if feature.concept is not None and feature.concept.sure:
+            counts[feature.concept.concept] = counts.get(feature.concept.concept, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def concept_grid(
+    layers: Sequence[FeatureSet],
+) -> list[tuple[str, list[ConceptCell | None]]]:
+    """Concepts by layers: the best feature for each, concepts found most surely first."""
+    columns = [_best_cells(features) for features in layers]
+    names = sorted({name for features in layers for name in concept_names(features)})
+    grid = [(name, [column.get(name) for column in columns]) for name in names]
+
+    def strength(row: tuple[str, list[ConceptCell | None]]) -> tuple[float, str]:
+        found = [cell.auroc for cell in row[1] if cell is not None and cell.sure]
+        return -sum(found), row[0]
+
+    return sorted(grid, key=strength)
+
+
+def _best_cells(features: FeatureSet) -> dict[str, ConceptCell]:
+    counts = sure_counts(features)
+    cells: dict[str, ConceptCell] = {}
+    for feature in features:
+        match = feature.concept
+        if match is None or match.auroc is None:
+            continue
+        best = cells.get(match.concept)
+        if best is None or (match.sure, match.auroc) > (best.sure, best.auroc):
+            cells[match.concept] = ConceptCell(
+                feature.index, match.auroc, match.sure, counts.get(match.concept, 0)
+            )
+    return cells
