@@ -1,0 +1,85 @@
+"""The data matrix as solvers see it: checked once, then read in tiles of rows."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+
+from cofire.errors import InputError
+from cofire.types import ActivationMatrix, Float, Tensor
+
+_TILE_BYTES = 64 * 2**20
+
+
+class DataMatrix:
+    """X [rows channels] in one or several shards, in any floating type.
+
+    Arithmetic is done in ``compute_dtype``, tile by tile, so that 16-bit shards or memory maps are
+    never widened or copied as a whole.
+
+    Attributes:
+        n_rows, n_channels: the shape.
+        squared_norm: ||X||^2 in float64.
+        row_norms: Euclidean norm of each row.
+        median_row_norm: median over the rows that are not zero; 0 without any.
+    """
+
+    def __init__(
+        self, shards: Sequence[Tensor], *, compute_dtype: torch.dtype = torch.float32
+    ) -> None:
+        """Check every value.
+
+        Raises:
+            InputError: on NaN or infinity, naming the row.
+        """
+        self._shards = tuple(shards)
+        self.compute_dtype = compute_dtype
+        self.device = self._shards[0].device
+        self.n_rows = sum(shard.shape[0] for shard in self._shards)
+        self.n_channels = int(self._shards[0].shape[1])
+        self.tile_rows = max(1024, _TILE_BYTES // (4 * max(1, self.n_channels)))
+        self.row_norms = self._checked_row_norms()
+        self.squared_norm = float(self.row_norms.square().sum())
+        nonzero = self.row_norms[self.row_norms > 0]
+        self.median_row_norm = float(nonzero.median()) if len(nonzero) else 0.0
+
+    def tiles(self) -> Iterator[tuple[slice, ActivationMatrix]]:
+        """Consecutive blocks of rows with their place, in ``compute_dtype``."""
+        start = 0
+        for shard in self._shards:
+            for tile in torch.split(shard, self.tile_rows):
+                yield slice(start, start + len(tile)), tile.to(self.compute_dtype)
+                start += len(tile)
+
+    def take(self, rows: Tensor) -> ActivationMatrix:
+        """Some rows, given by a sorted or unsorted index, in ``compute_dtype``."""
+        if len(self._shards) == 1:
+            return self._shards[0][rows.to(self.device)].to(self.compute_dtype)
+        taken = torch.empty(
+            len(rows), self.n_channels, dtype=self.compute_dtype, device=self.device
+        )
+        start = 0
+        for shard in self._shards:
+            here = (rows >= start) & (rows < start + len(shard))
+            taken[here.to(self.device)] = shard[rows[here] - start].to(self.compute_dtype)
+            start += len(shard)
+        return taken
+
+    def sample(self, n_rows: int, generator: torch.Generator) -> ActivationMatrix:
+        """At most ``n_rows`` rows drawn without replacement, all of them when there are fewer."""
+        order = torch.randperm(self.n_rows, generator=generator)[:n_rows]
+        return self.take(order.sort().values)
+
+    def _checked_row_norms(self) -> Float[Tensor, "rows"]:
+        norms = torch.empty(self.n_rows, dtype=torch.float64)
+        for rows, tile in self.tiles():
+            norms[rows] = torch.linalg.vector_norm(tile, dim=1).cpu().double()
+        bad = torch.isfinite(norms).logical_not_().nonzero()
+        if len(bad):
+            row = int(bad[0])
+            values = self.take(torch.tensor([row]))[0]
+            kind = "NaN" if bool(values.isnan().any()) else "an infinite or too large value (inf)"
+            raise InputError(
+                f"Input X contains {kind} in row {row} ({len(bad)} of {self.n_rows} rows are "
+                f"affected); remove those rows or capture them again in a wider number type."
+            )
+        return norms

@@ -1,0 +1,58 @@
+"""The squared reconstruction error from Gram matrices, summed in float64.
+
+||X - C D||^2 = ||X||^2 - 2 <C^T X, D> + <C^T C, D D^T>, so that no residual [rows channels] is
+formed. A float32 sum over a matrix of this size is wrong in the second or third digit.
+"""
+
+import torch
+
+from cofire.types import ActivationMatrix, AtomMatrix, Float, Tensor
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """float64 wherever the device has it (Apple's MPS has not)."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+class Products:
+    """C^T X and C^T C, added up over tiles of rows in float64; all that the atoms need to know.
+
+    Attributes:
+        cross: C^T X [features channels].
+        gram: C^T C [features features].
+    """
+
+    def __init__(self, n_features: int, n_channels: int, device: torch.device) -> None:
+        """Start from zero."""
+        wide = widest_float(device)
+        self.cross = torch.zeros(n_features, n_channels, dtype=wide, device=device)
+        self.gram = torch.zeros(n_features, n_features, dtype=wide, device=device)
+
+    def to(self, device: torch.device) -> None:
+        """Move both sums to a device, as wide as it allows."""
+        self.cross = self.cross.to(device, widest_float(device))
+        self.gram = self.gram.to(device, widest_float(device))
+
+    def add(self, codes: Float[Tensor, "features rows"], X: ActivationMatrix) -> None:
+        """Count the rows of one tile; ``codes`` is C^T."""
+        self.cross += codes @ X
+        self.gram += codes @ codes.T
+
+
+def squared_error(
+    squared_norm: float,
+    cross: Float[Tensor, "features channels"],
+    gram: Float[Tensor, "features features"],
+    atoms: AtomMatrix,
+) -> float:
+    """||X - C D||^2 from ||X||^2, C^T X and C^T C; never below zero, NaN stays NaN.
+
+    >>> X, C, D = torch.tensor([[3.0, 4.0]]), torch.tensor([[2.0]]), torch.tensor([[1.0, 2.0]])
+    >>> squared_error(25.0, C.T @ X, C.T @ C, D)  # residual (1, 0)
+    1.0
+    """
+    wide = widest_float(atoms.device)
+    d = atoms.to(wide)
+    explained = 2.0 * torch.sum(cross.to(wide) * d) - torch.sum(gram.to(wide) * (d @ d.T))
+    loss = squared_norm - float(explained)
+    return 0.0 if loss < 0 else loss

@@ -1,0 +1,104 @@
+"""Checks of the estimator's parameters, made before any work on the data."""
+
+import math
+from numbers import Integral, Real
+
+import numpy as np
+import torch
+from sklearn.utils import check_random_state
+
+from cofire.errors import InputError
+from cofire.factorization.bcd import BlockCoordinateDescent
+from cofire.factorization.data import DataMatrix
+from cofire.factorization.initialization import STARTS
+from cofire.factorization.mu import MultiplicativeUpdates
+from cofire.factorization.solver import Solver
+from cofire.types import AtomMatrix, Tensor
+
+SOLVERS: dict[str, type[Solver]] = {
+    solver.name: solver for solver in (BlockCoordinateDescent, MultiplicativeUpdates)
+}
+"""Solvers by the name that ``SemiNMF(solver=...)`` takes."""
+
+
+def named_solver(solver: str | Solver) -> Solver:
+    """The solver of a name, with its default settings, or the solver itself.
+
+    Raises:
+        InputError: for an unknown name.
+    """
+    if isinstance(solver, Solver):
+        return solver
+    if solver not in SOLVERS:
+        raise InputError(f"Unknown solver {solver!r}; use one of {', '.join(SOLVERS)}.")
+    return SOLVERS[solver]()
+
+
+def check_parameters(
+    n_components: int, max_iter: int | None, tol: float | None, code_penalty: float
+) -> None:
+    """Refuse parameters that no data could make right.
+
+    Raises:
+        InputError: naming the parameter, its value and what it may be.
+    """
+    if not _whole(n_components) or n_components < 1:
+        raise InputError(f"n_components must be a whole number from 1 on; got {n_components!r}.")
+    if max_iter is not None and (not _whole(max_iter) or max_iter < 1):
+        raise InputError(f"max_iter must be a whole number from 1 on, or None; got {max_iter!r}.")
+    if tol is not None and not _nonnegative(tol):
+        raise InputError(f"tol must be a number >= 0, or None; got {tol!r}.")
+    if not _nonnegative(code_penalty):
+        raise InputError(f"code_penalty must be a number >= 0; got {code_penalty!r}.")
+
+
+def check_rows(n_components: int, data: DataMatrix) -> None:
+    """Refuse more atoms than rows.
+
+    Raises:
+        InputError: saying how many rows there are.
+    """
+    if n_components > data.n_rows:
+        raise InputError(
+            f"n_components={n_components} is more than the n_samples={data.n_rows} rows of X; "
+            f"pass at least {n_components} rows or lower n_components."
+        )
+
+
+def chosen_start(
+    init: str | np.ndarray | Tensor | None, solver: Solver, n_components: int, data: DataMatrix
+) -> str | AtomMatrix:
+    """The name of a start, or the caller's atoms on the device of the data.
+
+    Raises:
+        InputError: for an unknown name, or atoms of the wrong shape.
+    """
+    if init is None:
+        return solver.starts[0]
+    if isinstance(init, str):
+        if init not in STARTS:
+            raise InputError(f"Unknown init {init!r}; use one of {', '.join(STARTS)}, or an array.")
+        return init
+    atoms = torch.as_tensor(init).to(data.device, data.compute_dtype)
+    if atoms.shape != (n_components, data.n_channels):
+        raise InputError(
+            f"init must be atoms of shape ({n_components}, {data.n_channels}), [features "
+            f"channels]; got {tuple(atoms.shape)}."
+        )
+    if not bool(torch.isfinite(atoms).all()):
+        raise InputError("init holds NaN or infinite values.")
+    return atoms
+
+
+def seeded_generator(random_state: int | np.random.RandomState | None) -> torch.Generator:
+    """A CPU generator; None draws a seed from the operating system's entropy by way of NumPy."""
+    seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+    return torch.Generator().manual_seed(seed)
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _nonnegative(value: object) -> bool:
+    return isinstance(value, Real) and math.isfinite(value) and float(value) >= 0
