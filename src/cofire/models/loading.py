@@ -6,18 +6,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 import torch
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cofire.device import resolve_device, resolve_dtype
 from cofire.errors import InputError, ModelError
 from cofire.models.adapter import LanguageModel
 from cofire.models.bundled import BUNDLED, LICENCE, bundled_model_folder
-from cofire.models.pretrained import read_gguf, read_pretrained
+from cofire.models.pretrained import read_gguf, read_model, read_tokenizer
 
 logger = logging.getLogger(__name__)
 
@@ -64,27 +59,28 @@ def load_model(
         logger.info("%s is used under the %s", BUNDLED, licence)
     else:
         location = _checked_location(name)
-    if location.lower().endswith(".gguf"):
-        model, read_tokenizer = read_gguf(Path(location), dtype=number_type)
+    if Path(location).is_file():
+        model, own_tokenizer = read_gguf(Path(location), dtype=number_type)
+        tokenizer = tokenizer or own_tokenizer
     else:
         options = {"revision": revision, "trust_remote_code": trust_remote_code}
-        model = read_pretrained(
-            AutoModelForCausalLM, location, "model", dtype=number_type, **options
-        )
-        read_tokenizer = tokenizer or read_pretrained(
-            AutoTokenizer, location, "tokenizer", **options
-        )
+        model = read_model(location, dtype=number_type, **options)
+        tokenizer = tokenizer or read_tokenizer(location, **options)
     torch.nn.Module.to(model, target)
-    return LanguageModel(model, tokenizer or read_tokenizer, name=name, licence=licence)
+    return LanguageModel(model, tokenizer, name=name, licence=licence)
 
 
 def _checked_location(name: str) -> str:
     """A file, a folder or a hub name; tells them apart before transformers gives up on either."""
+    if not name.strip():
+        raise ModelError("The model's name is empty; name a folder, a .gguf file or a hub model.")
     path = Path(name).expanduser()
     if path.is_file():
-        if path.suffix.lower() != ".gguf":
+        with path.open("rb") as file:
+            magic = file.read(4)
+        if path.suffix.lower() != ".gguf" or magic != b"GGUF":
             raise ModelError(
-                f"{name} is a file but not a .gguf file; name a folder that holds config.json, "
+                f"{name} is a file but no GGUF file; name a folder that holds config.json, "
                 "a .gguf file or a model on the Hugging Face hub."
             )
         return str(path)
@@ -106,5 +102,4 @@ def _tokenizer_of(model: PreTrainedModel) -> PreTrainedTokenizerBase:
             f"This {type(model).__name__} does not say where it came from; "
             "pass its tokenizer: load_model(model, tokenizer=...)."
         )
-    tokenizer: PreTrainedTokenizerBase = read_pretrained(AutoTokenizer, origin, "tokenizer")
-    return tokenizer
+    return read_tokenizer(origin)
