@@ -46,7 +46,7 @@ def planted(
     words = np.array([piece.strip().casefold() for piece in tokens.pieces])[tokens.piece]
     labels = np.array([corpus[int(text)].label for text in tokens.text_id])
     everywhere = Counter(words.tolist())
-    concepts = corpus.concepts
+    concepts = corpus.concepts or [None]
     codes = np.zeros((len(tokens), n_features), np.float32)
     for feature in range(n_features - 2):
         concept = concepts[feature % len(concepts)]

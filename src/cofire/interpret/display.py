@@ -71,7 +71,7 @@ def _blank(character: str) -> bool:
     return character.isspace() or unicodedata.category(character) in ("Cf", "Mn", "Cn")
 
 
-def figure(value: float | None, digits: int = 3) -> str:
+def figure(value: float | int | None, digits: int = 3) -> str:
     """A number to so many significant digits, or the mark for a missing one.
 
     >>> figure(0.12345), figure(1234567.0), figure(3.2e-7), figure(None)

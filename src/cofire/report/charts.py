@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from cofire.report.axes import Axis, axis
+from cofire.report.axes import Axis, Tick, axis
 
 WIDTH, HEIGHT = 380.0, 230.0
 """Size of every chart in SVG units; it grows and shrinks with the page."""
@@ -41,6 +41,7 @@ class Curve:
         x: horizontal axis.
         y: vertical axis.
         phases: phases of the solver, none when it has only one.
+        events: steps of another phase in the midst of one, such as repairs.
         best: the lowest point (x, y) and its value in words.
         summary: the curve in one sentence, for those who cannot see it.
     """
@@ -49,6 +50,7 @@ class Curve:
     x: Axis
     y: Axis
     phases: tuple[Phase, ...]
+    events: tuple[Tick, ...]
     best: tuple[float, float, str]
     summary: str
 
@@ -103,11 +105,13 @@ def objective_curve(records: Sequence[Mapping[str, Any]]) -> Curve | None:
     y_axis, y_at = axis(
         _LOSSES[name], min(values), max(values), HEIGHT - _BOTTOM, _TOP, log_allowed=True, pad=True
     )
+    phases, events = _phases([(x, phase) for x, _, phase in kept], x_at)
     return Curve(
         points=" ".join(f"{x_at(x):.1f},{y_at(y):.1f}" for x, y, _ in thin),
         x=x_axis,
         y=y_axis,
-        phases=_phases([(x, phase) for x, _, phase in kept], x_at),
+        phases=phases,
+        events=events,
         best=(x_at(lowest[0]), y_at(lowest[1]), f"{lowest[1]:.4g}"),
         summary=f"{_LOSSES[name]} from {values[0]:.4g} to {values[-1]:.4g} "
         f"in {len(kept)} sweeps; lowest {lowest[1]:.4g} at sweep {lowest[0]:g}",
@@ -115,7 +119,8 @@ def objective_curve(records: Sequence[Mapping[str, Any]]) -> Curve | None:
 
 
 def _first_known(names: Iterable[str], records: Sequence[Mapping[str, Any]]) -> str | None:
-    return next((name for name in names if any(_finite(r.get(name)) for r in records)), None)
+    known = (n for n in names if any(_finite(record.get(n)) is not None for record in records))
+    return next(known, None)
 
 
 def _finite(value: Any) -> float | None:
@@ -126,19 +131,28 @@ def _finite(value: Any) -> float | None:
 
 def _phases(
     points: Sequence[tuple[float, Any]], x_at: Callable[[float], float]
-) -> tuple[Phase, ...]:
-    runs = [
-        (name, [x for x, _ in run])
-        for name, run in groupby(points, key=lambda point: point[1])
+) -> tuple[tuple[Phase, ...], tuple[Tick, ...]]:
+    """Stretches of one phase each, and the events within them.
+
+    A run of another phase that has the same phase before and after it is an event of that phase.
+    """
+    runs = [(name, [x for x, _ in run]) for name, run in groupby(points, key=lambda p: p[1])]
+    stretches: list[tuple[Any, float]] = []
+    events = []
+    for i, (name, xs) in enumerate(runs):
+        if 0 < i < len(runs) - 1 and runs[i - 1][0] == runs[i + 1][0]:
+            events += [Tick(round(x_at(x), 1), f"{name} at sweep {x:g}") for x in xs]
+        elif not stretches or stretches[-1][0] != name:
+            stretches.append((name, xs[0]))
+    if len(stretches) < 2:
+        return (), tuple(events)
+    ends = [start for _, start in stretches[1:]] + [points[-1][0]]
+    phases = tuple(
+        Phase(str(name), round(x_at(start), 1), round(x_at(end), 1))
+        for (name, start), end in zip(stretches, ends, strict=True)
         if name is not None
-    ]
-    if len(runs) < 2:
-        return ()
-    ends = [run[0] for _, run in runs[1:]] + [runs[-1][1][-1]]
-    return tuple(
-        Phase(str(name), round(x_at(run[0]), 1), round(x_at(end), 1))
-        for (name, run), end in zip(runs, ends, strict=True)
     )
+    return phases, tuple(events)
 
 
 def auroc_histogram(values: Sequence[float | None], strong_above: float) -> Histogram | None:
@@ -199,9 +213,9 @@ def _histogram(
     bars = tuple(
         Bar(
             x=round(x_at(low) + 0.6, 1),
-            y=round(y_at(count), 1),
+            y=round(y_at(float(count)), 1),
             width=round(x_at(high) - x_at(low) - 1.2, 1),
-            height=round(y_at(0.0) - y_at(count), 1),
+            height=round(y_at(0.0) - y_at(float(count)), 1),
             count=count,
             range=named(low, high),
             strong=strong(low),

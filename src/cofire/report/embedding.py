@@ -33,7 +33,7 @@ def embed_json(value: Any) -> Markup:
     return Markup(_UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
-def rounded(value: float | None, digits: int = 4) -> float | int | None:
+def rounded(value: float | int | None, digits: int = 4) -> float | int | None:
     """A number cut to so many significant digits, to keep the page small; None when not finite.
 
     >>> rounded(0.123456), rounded(3.0), rounded(float("nan")), rounded(None)

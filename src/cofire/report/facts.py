@@ -1,5 +1,6 @@
 """What a run's manifest says about model, data and method, in words; anything may be absent."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -35,11 +36,11 @@ def site_title(site: Site, sites: Sequence[Site]) -> str:
 
 
 def model_name(manifest: Mapping[str, Any]) -> str:
-    """What the model is called; a path is cut to its last part."""
+    """What the model is called; a path of this machine is cut to its last part."""
     model = manifest.get("model")
     name = model.get("name") if isinstance(model, Mapping) else model
-    name = name or _mapping(manifest, "config").get("model") or "unnamed model"
-    return str(name).replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or "unnamed model"
+    name = str(name or _mapping(manifest, "config").get("model") or "")
+    return _last_part(name) or "unnamed model"
 
 
 def header_facts(manifest: Mapping[str, Any], sites: Sequence[Site]) -> dict[str, str]:
@@ -83,9 +84,9 @@ def fingerprints(manifest: Mapping[str, Any]) -> dict[str, str]:
 
 
 def settings(manifest: Mapping[str, Any]) -> dict[str, str]:
-    """The resolved config in lines; the output folder is left out, it says nothing."""
+    """The resolved config, without the output folder and the folders that paths lead through."""
     return {
-        name: "default" if value is None else str(value)
+        name: "default" if value is None else _last_part(str(value))
         for name, value in _flat(_mapping(manifest, "config"))
         if name != "output"
     }
@@ -99,6 +100,16 @@ def environment(manifest: Mapping[str, Any]) -> dict[str, str]:
 def _mapping(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     record = manifest.get(name)
     return record if isinstance(record, Mapping) else {}
+
+
+def _last_part(name: str) -> str:
+    """The last part of a path; other names, such as ``owner/name``, as they are.
+
+    >>> _last_part("/home/me/llama/"), _last_part("owner/name")
+    ('llama', 'owner/name')
+    """
+    is_path = name.startswith(("/", "~", ".")) or "\\" in name
+    return re.split(r"[/\\]", name.rstrip("/\\"))[-1] if is_path else name
 
 
 def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -122,8 +133,7 @@ def _texts(
     manifest: Mapping[str, Any], config: Mapping[str, Any], sites: Sequence[Site]
 ) -> str | None:
     source = _mapping(manifest, "capture").get("data") or config.get("data")
-    name = None if source is None else str(source).replace("\\", "/").rstrip("/")
-    name = name and _SOURCES.get(name, name.rsplit("/", 1)[-1])
+    name = None if source is None else _SOURCES.get(str(source), _last_part(str(source)))
     number = _mapping(manifest, "corpus").get("texts")
     parts = [f"{number:,} {name or 'texts'}" if isinstance(number, int) else name]
     records = _mapping(manifest, "sites")

@@ -4,6 +4,7 @@ The page's script (``assets/layer.js``) is the reader of this format. All string
 shown (``token_text``, ``readable``), all numbers are cut to the digits that can be seen.
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -56,8 +57,8 @@ def layer_payload(features: FeatureSet) -> dict[str, Any]:
 def _feature(feature: Feature, strings: Pool, windows: Pool) -> dict[str, Any]:
     projection = feature.vocabulary
     contexts = (*feature.contexts, *feature.quantile_contexts)
-    peaks = [abs(code) for context in contexts for code in context.codes]
-    scale = max([abs(feature.max_code), *peaks]) or 1.0
+    codes = (feature.max_code, *(code for context in contexts for code in context.codes))
+    scale = max((abs(code) for code in codes if math.isfinite(code)), default=0.0) or 1.0
     return {
         "index": feature.index,
         "label": readable(feature.label),
@@ -110,7 +111,9 @@ def _concept(feature: Feature, strings: Pool) -> dict[str, Any] | None:
 def _context(context: Context, scale: float, strings: Pool, windows: Pool) -> list[Any]:
     window = windows.number(tuple(strings.number(token_text(piece)) for piece in context.tokens))
     label = None if context.label is None else strings.number(readable(context.label))
-    codes = [round(_CODE_STEPS * code / scale) for code in context.codes]
+    codes = [
+        round(_CODE_STEPS * code / scale) if math.isfinite(code) else None for code in context.codes
+    ]
     return [context.quantile, window, context.focus, label, rounded(context.code), codes]
 
 

@@ -150,11 +150,11 @@ def _readable(value: Any) -> Any:
     return readable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _percent(value: float | None, digits: int = 2) -> str:
+def _percent(value: float | int | None, digits: int = 2) -> str:
     return MISSING if value is None else f"{figure(100 * value, digits)}%"
 
 
-def _duration(seconds: float | None) -> str:
+def _duration(seconds: float | int | None) -> str:
     if seconds is None:
         return MISSING
     if seconds < 60:

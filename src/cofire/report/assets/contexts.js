@@ -63,7 +63,7 @@ function moveBetweenTabs(event) {
 
 function contextRow(layer, feature, [, window, focus, label, code, codes], written) {
   const tokens = layer.data.windows[window].map((text, place) => {
-    const value = (codes[place] / CODE_STEPS) * feature.scale;
+    const value = codes[place] === null ? null : (codes[place] / CODE_STEPS) * feature.scale;
     const shown = place === 0 ? layer.string(text).trimStart() : layer.string(text);
     return heatToken(shown, place === focus ? code : value, feature, place === focus);
   });
@@ -86,9 +86,9 @@ function heatToken(text, code, feature, focus) {
   const token = h(focus ? "mark" : "span", { class: "token" }, word);
   token.classList.toggle("focus", focus);
   token.classList.toggle("against", code < 0);
-  const share = feature.scale > 0 ? Math.abs(code) / feature.scale : 0;
+  const share = Math.abs(code ?? 0) / feature.scale;
   if (share > 0) token.style.setProperty("--heat", (LEAST_HEAT + (FULL_HEAT - LEAST_HEAT) * share).toFixed(1));
-  token.dataset.code = code === 0 ? "does not fire here" : `code ${figure(code)}, ${percent(share)} of its largest`;
+  token.dataset.code = share === 0 ? "does not fire here" : `code ${figure(code)}, ${percent(share)} of its largest`;
   return word === text ? token : [text.slice(0, text.length - word.length), token];
 }
 

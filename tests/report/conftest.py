@@ -1,0 +1,78 @@
+"""Stored runs and a real browser for the tests of reports."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+from sample_run import make_run
+
+from cofire.report import write_report
+from cofire.store import Run
+
+SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
+
+_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two layers of 24 features; the last three are a duplicate, a one-token and a dead one."""
+    return make_run(tmp_path_factory.mktemp("runs") / "sample")
+
+
+@pytest.fixture(scope="session")
+def report(run: Run) -> Path:
+    """Its report."""
+    return write_report(run)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium: an installed one, or the one that playwright brought."""
+    found = next(
+        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+    )
+    with sync_playwright() as playwright:
+        if found is None and not Path(playwright.chromium.executable_path).exists():
+            pytest.skip("no Chromium is installed")
+        opened = playwright.chromium.launch(executable_path=found, args=_ARGUMENTS)
+        yield opened
+        opened.close()
+
+
+@dataclass
+class Visit:
+    """An open page, and whatever went wrong on it."""
+
+    page: Page
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def open(self, path: Path, fragment: str = "") -> Page:
+        """Open a file at an address within it."""
+        self.page.goto(f"{path.as_uri()}{fragment}")
+        return self.page
+
+
+@pytest.fixture(params=SIZES)
+def visit(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Visit]:
+    """A fresh page of every size; fails when the page complains or asks for anything."""
+    width, height = SIZES[request.param]
+    phone = request.param == "phone"
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, is_mobile=phone, has_touch=phone
+    )
+    visit = Visit(context.new_page())
+    visit.page.on("console", lambda message: visit.complaints.append(message.text))
+    visit.page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+    visit.page.on("dialog", lambda dialog: visit.complaints.append(f"dialog {dialog.message}"))
+    visit.page.on("request", lambda request: visit.requests.append(request.url))
+    yield visit
+    context.close()
+    assert visit.complaints == []
+    asked = [url for url in visit.requests if not url.startswith(("file:", "data:"))]
+    assert asked == []
+    assert len({url.split("#")[0] for url in visit.requests if url.startswith("file:")}) == 1
