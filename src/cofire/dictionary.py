@@ -163,7 +163,7 @@ class Dictionary:
             return cls(
                 atoms=_tensor(estimator.components_),
                 site=site,
-                penalty=float(getattr(estimator, "penalty_", 0.0)),
+                penalty=float(getattr(estimator, "code_penalty_", 0.0)),
                 provenance=provenance or {},
             )
         atoms = estimator.mixing_.T if hasattr(estimator, "mixing_") else estimator.components_

@@ -1,11 +1,11 @@
 """Activation stores give back what was written, shard by shard."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
-
-from pathlib import Path
 
 import builders
 from cofire.activations import TokenTable

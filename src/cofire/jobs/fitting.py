@@ -1,21 +1,28 @@
 """The fit job: activations in, a run folder with dictionaries and readable features out."""
 
+import logging
 import time
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+
+from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 
 from cofire.activations import Activations
 from cofire.config import FitConfig
 from cofire.device import resolve_device
-from cofire.errors import StoreError
+from cofire.errors import ConvergenceWarning, StoreError
+from cofire.factorization import SweepRecord
 from cofire.interpret.reading import read_features
 from cofire.jobs.capturing import identity, same_settings
 from cofire.jobs.environment import environment
 from cofire.jobs.sources import FreshRows, RowSource, StoredRows
-from cofire.progress import SILENT, Progress
+from cofire.progress import SILENT, Advance, Progress
 from cofire.registry import Method, MethodSettings, method_named
 from cofire.store import Run
+
+_logger = logging.getLogger(__name__)
 
 # Settings that say where and how to compute, not what: a run may go on under other ones.
 _CIRCUMSTANCE = frozenset({"output", "device", "batch_tokens"})
@@ -84,10 +91,17 @@ def _fit_site(
     training = activations.where_split("train")
     estimator = method.estimator(settings)
     started = time.perf_counter()
-    with progress.task(f"Fitting {site.name}", None, "sweep") as advance:
+    with (
+        progress.task(f"Fitting {site.name}", None, "sweep") as advance,
+        warnings.catch_warnings(record=True) as caught,
+    ):
+        warnings.simplefilter("always", ConvergenceWarning)
+        warnings.simplefilter("always", SklearnConvergenceWarning)
         if hasattr(estimator, "callback"):
             estimator.callback = _report_sweep(advance)
         estimator.fit(training)
+    for warning in caught:
+        _logger.warning("%s: %s", site.name, warning.message)
     seconds = time.perf_counter() - started
     if getattr(estimator, "stop_reason_", None) == "interrupted":
         raise KeyboardInterrupt
@@ -106,7 +120,7 @@ def _fit_site(
         codes,
         activations.tokens,
         features,
-        objective=getattr(estimator, "history_", []),
+        objective=[asdict(record) for record in getattr(estimator, "history_", [])],
         figures={
             "seconds": round(seconds, 3),
             "sweeps": getattr(estimator, "n_iter_", None),
@@ -118,8 +132,8 @@ def _fit_site(
     )
 
 
-def _report_sweep(advance: Callable[..., None]) -> Callable[[Mapping[str, Any]], None]:
-    def report(record: Mapping[str, Any]) -> None:
-        advance(1, loss=f"{record['relative_loss']:.4f}", phase=record["phase"])
+def _report_sweep(advance: Advance) -> Callable[[SweepRecord], None]:
+    def report(record: SweepRecord) -> None:
+        advance(1, loss=f"{record.relative_loss:.4f}", phase=record.phase)
 
     return report
