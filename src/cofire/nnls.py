@@ -22,22 +22,28 @@ coordinate alone would still make, measured in the data as a fraction of the row
     g_j = (c D - x) . d_j + penalty
 
 It is zero for all j exactly at the optimum (the Karush-Kuhn-Tucker conditions), and does not change
-when data and penalty, or atoms and codes, are rescaled. A row is done once max_j r_j <= tol.
+when data and penalty, or atoms and codes, are rescaled. A row is done once max_j r_j <= tol, or
+once that move is within rounding of the row's largest code.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 
-from cofire.errors import InputError
+from cofire.errors import ConvergenceWarning, InputError
 from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Tensor
 
 DEFAULT_TOL = 1e-5
 """Relative residual at which a row counts as solved; float32 reaches about 1e-6."""
 
-_MAX_SWEEPS = 2000
-_SWEEPS_BETWEEN_CHECKS = 8
+_MAX_ROUNDS = 100
+_SWEEPS_A_ROUND = 3
+_CG_STEPS = 4
+_FLAT = 1e-6
+_RIDGE = 1e-3
+_ROUNDINGS = 8  # a move below this many roundings of the largest code of the row is noise
 _BLOCK = 32  # atoms whose mutual updates are kept in one small matrix; see descend_codes
 _TILE_ROWS = 4096  # one coordinate of a tile stays in the processor's first-level cache
 _BATCH_BYTES = 256 * 2**20
@@ -113,25 +119,29 @@ def nonnegative_codes(
     *,
     penalty: float = 0.0,
     tol: float = DEFAULT_TOL,
-    max_sweeps: int = _MAX_SWEEPS,
+    max_rounds: int = _MAX_ROUNDS,
     batch_rows: int | None = None,
 ) -> CodeMatrix:
     """Codes C >= 0 of the rows of X: min 1/2 ||X - C D||^2 + penalty * sum(C).
 
-    Starts at zero, so the answer depends on nothing but the arguments; the batch size changes it
-    by rounding only. A zero atom gets zero codes. Of two identical atoms the first one carries the
-    code (the optimum is then not unique).
+    Starts from the clipped solution of the equations without constraint, so that the answer
+    depends on nothing but the arguments; the batch size changes it by rounding only. A zero atom
+    gets zero codes. For atoms that are not independent the optimum
+    is not unique; one of the optima is returned, always the same one.
 
     Args:
         X: data in any floating type; 16-bit types are computed in float32.
         D: atoms of any norm, on the device of X.
         penalty: weight of the L1 norm of the codes, >= 0, in units of data × atoms.
         tol: relative residual at which a row is done (module docstring); above 0.
-        max_sweeps: most coordinate sweeps a batch may take.
+        max_rounds: most rounds of coordinate descent and Newton steps; 2 to 6 are usual.
         batch_rows: rows solved together; by default as many as fit some 256 MiB.
 
     Returns:
         C on the device of X, in float64 for float64 data, else in float32.
+
+    Warns:
+        ConvergenceWarning: when rows did not reach the tolerance in ``max_rounds``.
 
     Raises:
         InputError: shapes that do not fit, a negative penalty or a tolerance that is not positive.
@@ -150,7 +160,7 @@ def nonnegative_codes(
     for start in range(0, X.shape[0], batch_rows):
         batch = X[start : start + batch_rows].to(dtype)
         scale = torch.linalg.vector_norm(batch, dim=1)
-        solved = _solve(unit @ batch.T - weights[:, None], gram, scale, tol, max_sweeps)
+        solved = _solve(unit @ batch.T - weights[:, None], gram, scale, tol, max_rounds)
         codes[start : start + batch_rows] = (solved / norms[:, None]).T
     return codes
 
@@ -163,29 +173,91 @@ def _unit_atoms(D: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _solve(
-    target: Tensor, gram: Tensor, scale: Tensor, tol: float, max_sweeps: int
+    target: Tensor, gram: Tensor, scale: Tensor, tol: float, max_rounds: int
 ) -> Float[Tensor, "features rows"]:
-    """Coordinate sweeps from zero until every row is done; finished rows leave the batch."""
+    """Rounds of coordinate descent and a Newton step, until every row is done.
+
+    Coordinate descent finds which codes are zero but polishes the others slowly when atoms
+    overlap; the Newton step solves for the others at once. Finished rows leave the batch, so a row
+    goes through the same rounds whatever rows are beside it.
+    """
+    preconditioner = _inverse(gram)
     codes = torch.zeros_like(target)
-    open_rows = torch.arange(target.shape[1], device=target.device)
-    active, goal, scale = codes.clone(), target, scale.clamp(min=torch.finfo(target.dtype).tiny)
-    for _ in range(0, max_sweeps, _SWEEPS_BETWEEN_CHECKS):
-        descend_codes(active, goal, gram, sweeps=_SWEEPS_BETWEEN_CHECKS)
-        unfinished = _residual(active, goal, gram) > tol * scale
-        if bool(unfinished.all()):
-            continue
-        codes[:, open_rows] = active
-        open_rows, scale = open_rows[unfinished], scale[unfinished]
-        if len(open_rows) == 0:
+    left = torch.arange(target.shape[1], device=target.device)
+    active = (preconditioner @ target).clamp_(min=0)
+    for _ in range(max_rounds):
+        descend_codes(active, target, gram, sweeps=_SWEEPS_A_ROUND)
+        active, gradient = _newton_step(active, target, gram, preconditioner)
+        move = (active - gradient).clamp_(min=0).sub_(active).abs_().amax(dim=0)
+        floor = _ROUNDINGS * torch.finfo(target.dtype).eps * active.amax(dim=0)
+        open_rows = move > torch.maximum(tol * scale, floor)
+        if not bool(open_rows.all()):
+            codes[:, left] = active
+            left, scale = left[open_rows], scale[open_rows]
+            active, target = active[:, open_rows], target[:, open_rows]
+        if len(left) == 0:
             return codes
-        active, goal = active[:, unfinished], goal[:, unfinished]
-    codes[:, open_rows] = active
+    codes[:, left] = active
+    warnings.warn(
+        f"{len(left)} of {codes.shape[1]} rows did not reach the tolerance {tol:g} in "
+        f"{max_rounds} rounds of nonnegative least squares; their codes are close to the optimum. "
+        f"Raise tol or max_rounds.",
+        ConvergenceWarning,
+        stacklevel=3,
+    )
     return codes
 
 
-def _residual(codes: Tensor, target: Tensor, gram: Tensor) -> Float[Tensor, "rows"]:
-    step = torch.addmm(target, gram, codes, alpha=-1)
-    return step.add_(codes).clamp_(min=0).sub_(codes).abs_().amax(dim=0)
+def _newton_step(
+    codes: Tensor, target: Tensor, gram: Tensor, preconditioner: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Solve for the free codes by preconditioned conjugate gradients, then project.
+
+    A code is free unless it is zero and the gradient holds it there. Where the projection would
+    raise the objective of a row, that row only goes as far as its first code that reaches zero.
+
+    Returns:
+        New codes and the gradient there.
+    """
+    gradient = torch.addmm(target, gram, codes, beta=-1)
+    free = (codes > 0) | (gradient < 0)
+    residual = gradient.neg().masked_fill_(~free, 0)
+    direction = (preconditioner @ residual).masked_fill_(~free, 0)
+    energy = (residual * direction).sum(dim=0)
+    tiny = torch.finfo(codes.dtype).tiny
+    step = torch.zeros_like(codes)
+    for last in reversed(range(_CG_STEPS)):
+        image = gram @ direction
+        curvature = (direction * image).sum(dim=0)
+        # No curvature: atoms that are not independent, or a row that is solved already.
+        curved = curvature > _FLAT * energy
+        length = torch.where(curved, energy / curvature.clamp_(min=tiny), 0.0)
+        step.addcmul_(direction, length)
+        if last == 0:
+            break
+        residual.addcmul_(image, length, value=-1).masked_fill_(~free, 0)
+        turned = (preconditioner @ residual).masked_fill_(~free, 0)
+        before, energy = energy, (residual * turned).sum(dim=0)
+        direction.mul_(energy / before.clamp(min=tiny)).add_(turned)
+
+    projected = (codes + step).clamp_(min=0)
+    moved = projected - codes
+    image = gram @ moved
+    rise = (moved * (gradient + 0.5 * image)).sum(dim=0) > 0.0
+    if bool(rise.any()):
+        back, going = codes[:, rise], step[:, rise]
+        room = torch.where(going < 0, back / going.neg().clamp_(min=tiny), torch.inf)
+        shorter = (back + going * room.amin(dim=0).clamp_(max=1)).clamp_(min=0)
+        projected[:, rise] = shorter
+        image[:, rise] = gram @ (shorter - back)
+    return projected, gradient.add_(image)
+
+
+def _inverse(gram: Tensor) -> Tensor:
+    """(H + ridge)^-1, a preconditioner: it decides the speed only, not the result."""
+    wide = gram.double() if gram.device.type != "mps" else gram
+    ridge = _RIDGE * torch.eye(len(gram), dtype=wide.dtype, device=gram.device)
+    return torch.cholesky_inverse(torch.linalg.cholesky(wide + ridge)).to(gram.dtype)
 
 
 def kkt_residual(

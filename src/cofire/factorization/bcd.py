@@ -66,6 +66,7 @@ class BlockCoordinateDescent(Solver):
     name: ClassVar[str] = "bcd"
     starts: ClassVar[tuple[str, ...]] = ("kmeans++", "random", "svd")
     takes_penalty: ClassVar[bool] = True
+    codes_are_optimal: ClassVar[bool] = True
     default_max_iter: ClassVar[int] = 300
     default_tol: ClassVar[float] = 5e-4  # mean relative decrease of the objective a sweep
 

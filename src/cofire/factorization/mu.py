@@ -47,6 +47,7 @@ class MultiplicativeUpdates(Solver):
     name: ClassVar[str] = "mu"
     starts: ClassVar[tuple[str, ...]] = ("random", "kmeans++", "svd")
     takes_penalty: ClassVar[bool] = False
+    codes_are_optimal: ClassVar[bool] = False
     default_max_iter: ClassVar[int] = 2000
     default_tol: ClassVar[float] = 1e-4  # absolute, in units of ||X||^2
 

@@ -138,7 +138,10 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         For bcd they are those that ``transform`` gives; for mu, those of the published updates.
         """
         codes = self._fit(X).codes
-        return _handed_back(codes.to(_code_dtype(as_shards(X))), X)
+        wanted = _code_dtype(as_shards(X))
+        if codes.dtype != wanted and named_solver(self.solver).codes_are_optimal:
+            return self.transform(X)
+        return _handed_back(codes.to(wanted), X)
 
     def transform(self, X: DataLike) -> np.ndarray | Tensor:
         """Codes of rows under the fitted atoms: exact nonnegative least squares, deterministic.

@@ -149,12 +149,14 @@ class Solver(ABC):
         name: what ``SemiNMF(solver=...)`` calls it.
         starts: the starts it accepts, its own default first.
         takes_penalty: whether it can keep an L1 penalty on the codes.
+        codes_are_optimal: whether its codes are those of nonnegative least squares.
         default_max_iter, default_tol: used where the caller gives none.
     """
 
     name: ClassVar[str]
     starts: ClassVar[tuple[str, ...]]
     takes_penalty: ClassVar[bool]
+    codes_are_optimal: ClassVar[bool]
     default_max_iter: ClassVar[int]
     default_tol: ClassVar[float]
 

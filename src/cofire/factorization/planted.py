@@ -1,0 +1,96 @@
+"""Data made from a known dictionary, and how much of that dictionary was found again."""
+
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+
+from cofire.factorization.atoms import unit_atoms
+from cofire.factorization.constraints import kept_entries
+from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Tensor
+
+_POOL_SHARE = 0.05  # of the channels, from which overlapping atoms take their shared entries
+_MOST_TO_LEAST_FREQUENT = 4.0
+
+
+@dataclass(frozen=True)
+class Planted:
+    """X = C D + noise with everything known.
+
+    Attributes:
+        X: the data.
+        atoms: D, unit norm, ``kept`` nonzero entries each.
+        codes: C >= 0.
+        noise_share: ||noise||^2 / ||X||^2, the relative loss of the truth.
+    """
+
+    X: ActivationMatrix
+    atoms: AtomMatrix
+    codes: CodeMatrix
+    noise_share: float
+
+
+def plant(
+    n_rows: int,
+    n_channels: int,
+    n_features: int,
+    *,
+    sparsity: float = 0.01,
+    code_density: float = 0.1,
+    overlap: float = 0.0,
+    noise: float = 0.1,
+    seed: int = 0,
+) -> Planted:
+    """Draw a dictionary, codes and noise.
+
+    Args:
+        n_rows: rows of X.
+        n_channels: columns of X.
+        n_features: atoms.
+        sparsity: fraction of channels an atom uses.
+        code_density: mean fraction of rows in which a feature is active; features differ by up to
+            a factor of four.
+        overlap: fraction of each atom's entries that lie in a pool of 5% of the channels, so that
+            atoms share neurons.
+        noise: ||noise||^2 relative to ||C D||^2; the noise is white.
+        seed: the same seed gives the same data.
+
+    Returns:
+        Codes are 0 or 0.2 plus an exponential variable; atom entries have random signs and
+        magnitudes between 0.5 and 1.5 before normalisation.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    kept = kept_entries(sparsity, n_channels)
+    pool = max(kept, int(_POOL_SHARE * n_channels))
+    shared = int(round(overlap * kept))
+    atoms = torch.zeros(n_features, n_channels)
+    for atom in atoms:
+        inside = torch.randperm(pool, generator=generator)[:shared]
+        outside = pool + torch.randperm(n_channels - pool, generator=generator)[: kept - shared]
+        index = torch.cat([inside, outside])
+        signs = torch.randint(2, (kept,), generator=generator) * 2 - 1
+        atom[index] = signs * (0.5 + torch.rand(kept, generator=generator))
+    atoms, _ = unit_atoms(atoms)
+    spread = torch.logspace(0, 1, n_features, base=_MOST_TO_LEAST_FREQUENT)
+    frequency = (code_density * spread / spread.mean()).clamp(max=1.0)
+    active = torch.rand(n_rows, n_features, generator=generator) < frequency
+    sizes = 0.2 - torch.rand(n_rows, n_features, generator=generator).clamp(min=1e-6).log()
+    codes = active * sizes
+    signal = codes @ atoms
+    error = torch.randn(n_rows, n_channels, generator=generator)
+    error *= (noise**0.5) * signal.norm() / error.norm()
+    X = signal + error
+    return Planted(X, atoms, codes, float(error.double().norm() / X.double().norm()) ** 2)
+
+
+def recovery(found: AtomMatrix, truth: AtomMatrix) -> Float[Tensor, "features"]:
+    """Cosine of each true atom with the found atom it is matched to, one to one (Hungarian).
+
+    The sign counts: codes are nonnegative, so an atom and its negative are different features.
+    True atoms without a partner get 0.
+    """
+    cosines = unit_atoms(truth.float().cpu())[0] @ unit_atoms(found.float().cpu())[0].T
+    rows, columns = linear_sum_assignment(cosines.numpy(), maximize=True)
+    matched = torch.zeros(len(truth))
+    matched[rows] = cosines[rows, columns]
+    return matched
