@@ -14,7 +14,8 @@ SITE = Site(1, "mlp")
 
 @pytest.fixture
 def X():
-    return torch.randn(40, 6, generator=torch.Generator().manual_seed(0))
+    # Heavy tails: independent component analysis needs data that are not Gaussian.
+    return torch.randn(200, 6, generator=torch.Generator().manual_seed(0)) ** 3
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_parts_put_together_again_encode_the_same(X, atoms):
 
 @pytest.mark.parametrize("kind", [PCA, FastICA])
 def test_an_estimator_reconstructs_through_its_dictionary_as_by_itself(X, kind):
-    estimator = kind(3, random_state=0).fit(X.numpy())
+    estimator = kind(3, random_state=0, tol=1e-2).fit(X.numpy())
     dictionary = Dictionary.from_estimator(estimator, SITE)
     expected = estimator.inverse_transform(estimator.transform(X.numpy()))
     found = dictionary.decode(dictionary.encode(X))

@@ -6,8 +6,8 @@ from cofire.interpret.concepts import ConceptMatch
 from cofire.interpret.labels import offline_label, visible
 
 
-def match(auroc, p_value=0.001):
-    return ConceptMatch("weekday", 0.99, auroc, (0.8, 1.0), p_value, 7, 150)
+def match(auroc, p_value=0.001, precision=0.9):
+    return ConceptMatch("weekday", 0.99, auroc, (0.8, 1.0), p_value, 7, 150, precision)
 
 
 def test_a_confirmed_concept_leads():
@@ -15,7 +15,9 @@ def test_a_confirmed_concept_leads():
     assert label == "weekday: monday, friday"
 
 
-@pytest.mark.parametrize("doubtful", [match(0.7), match(0.9, p_value=0.2), None])
+@pytest.mark.parametrize(
+    "doubtful", [match(0.7), match(0.9, p_value=0.2), match(0.97, precision=0.2), None]
+)
 def test_an_unconfirmed_concept_is_left_out(doubtful):
     assert "weekday" not in offline_label(doubtful, [("monday", 3)])
 

@@ -5,6 +5,8 @@ from sklearn.base import BaseEstimator
 from sklearn.decomposition import NMF, PCA, FastICA, MiniBatchDictionaryLearning
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from cofire.activations import Activations
+
 
 def pca(n_components: int, *, seed: int) -> PCA:
     """Principal components: orthogonal atoms, signed dense codes."""
@@ -58,7 +60,7 @@ class RectifiedNMF(BaseEstimator):
         self.tol = tol
         self.random_state = random_state
 
-    def fit(self, X: np.ndarray, y: None = None) -> "RectifiedNMF":
+    def fit(self, X: np.ndarray | Activations, y: None = None) -> "RectifiedNMF":
         """Fit on [rows channels]."""
         X = validate_data(self, X, dtype=[np.float64, np.float32])
         self._nmf = NMF(
@@ -72,7 +74,7 @@ class RectifiedNMF(BaseEstimator):
         self.n_iter_: int = self._nmf.n_iter_
         return self
 
-    def transform(self, X: np.ndarray) -> np.ndarray:
+    def transform(self, X: np.ndarray | Activations) -> np.ndarray:
         """Codes of max(X, 0), [rows features]."""
         check_is_fitted(self)
         X = validate_data(self, X, dtype=[np.float64, np.float32], reset=False)

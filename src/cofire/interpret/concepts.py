@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from cofire.corpus import Corpus
 from cofire.evaluation.auroc import auroc, auroc_interval, auroc_p_value
+from cofire.interpret.contexts import strong_firings
 from cofire.types import CodeMatrix, Tensor
 
 _MIN_POSITIVES = 3  # training texts a concept needs to be a candidate
@@ -25,6 +26,8 @@ class ConceptMatch:
         p_value: one-sided Mann-Whitney p of ``auroc``; one test a feature.
         n_positive: held-out texts of the concept.
         n_negative: other held-out texts.
+        precision: share of the feature's strong firings (``contexts.STRONG``) on training
+            texts that fall in texts of the concept.
     """
 
     concept: str
@@ -34,11 +37,21 @@ class ConceptMatch:
     p_value: float | None
     n_positive: int
     n_negative: int
+    precision: float
 
     @property
     def sure(self) -> bool:
-        """Held-out AUROC above 0.8 at p < 0.01: enough to name the feature after the concept."""
+        """Held-out AUROC above 0.8 at p < 0.01."""
         return self.auroc is not None and self.auroc > 0.8 and (self.p_value or 0.0) < 0.01
+
+    @property
+    def names_feature(self) -> bool:
+        """Whether a feature may be called after the concept: sure, and mostly firing there.
+
+        A feature may select Italian sentences because they break into many short tokens, while it
+        fires on such tokens anywhere: it then selects the concept but is not about it.
+        """
+        return self.sure and self.precision >= 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,17 +104,29 @@ def concept_profile(
     train[:, is_concept[chosen].sum(axis=0) < _MIN_POSITIVES] = np.nan
     test = auroc(scores[judged].astype(float), is_concept[judged])
     positives = is_concept[judged].sum(axis=0)
+    precision = _precision(codes, text_id, is_concept & ~heldout[:, None], heldout)
     best = tuple(
-        _best(concepts, train[feature], test[feature], positives, int(judged.sum()))
-        for feature in range(scores.shape[1])
+        _best(concepts, train[i], test[i], precision[i], positives, int(judged.sum()))
+        for i in range(scores.shape[1])
     )
     return ConceptProfile(concepts=concepts, train=train, heldout=test, best=best)
+
+
+def _precision(
+    codes: CodeMatrix, text_id: np.ndarray, is_concept: np.ndarray, heldout: np.ndarray
+) -> Float[np.ndarray, "features concepts"]:
+    """Share of strong firings on training texts by concept; NaN for features that never fire."""
+    rows = torch.from_numpy(~heldout[text_id]).to(codes.device)
+    strong = strong_firings(codes[rows]).float()
+    member = torch.from_numpy(is_concept[text_id]).to(codes.device)[rows].float()
+    return ((strong.T @ member) / strong.sum(dim=0)[:, None]).double().cpu().numpy()
 
 
 def _best(
     concepts: tuple[str, ...],
     train: np.ndarray,
     heldout: np.ndarray,
+    precision: np.ndarray,
     positives: np.ndarray,
     n_judged: int,
 ) -> ConceptMatch | None:
@@ -120,4 +145,5 @@ def _best(
         p_value=auroc_p_value(value, n_positive, n_negative) if known else None,
         n_positive=n_positive,
         n_negative=n_negative,
+        precision=float(np.nan_to_num(precision[index])),
     )

@@ -8,10 +8,13 @@ import torch
 
 from cofire.activations import TokenTable
 from cofire.corpus import Corpus
-from cofire.types import CodeMatrix
+from cofire.types import Bool, CodeMatrix, Tensor
 
 QUANTILES = (0.99, 0.9, 0.75, 0.5)
 """Quantiles of a feature's positive codes at which contexts are shown beside the top ones."""
+
+STRONG = 0.5
+"""A feature fires strongly where its code is at least this share of its largest."""
 
 _MAX_CANDIDATES = 4096  # strongest rows looked through for the top contexts of one feature
 
@@ -142,21 +145,17 @@ class ContextFinder:
         )
 
 
-def firing_types(
-    codes: CodeMatrix, tokens: TokenTable, *, at_least: float = 0.5
-) -> Iterator[list[tuple[str, int]]]:
-    """For every feature, the token types it fires on strongly, most frequent first, with counts.
+def strong_firings(codes: CodeMatrix) -> Bool[Tensor, "rows features"]:
+    """Where each feature fires strongly: at ``STRONG`` times its largest code or more."""
+    peak = codes.amax(dim=0)
+    return (codes >= STRONG * peak) & (peak > 0)
 
-    A row fires strongly when its code is at least ``at_least`` times the feature's largest.
-    """
+
+def firing_types(codes: CodeMatrix, tokens: TokenTable) -> Iterator[list[tuple[str, int]]]:
+    """For every feature, the token types it fires on strongly, most frequent first, with counts."""
     types = [token_type(piece) for piece in tokens.pieces]
-    for feature in range(codes.shape[1]):
-        column = codes[:, feature]
-        peak = float(column.max()) if len(column) else 0.0
-        if peak <= 0:
-            yield []
-            continue
-        rows = torch.nonzero(column >= at_least * peak)[:, 0].cpu().numpy()
+    for column in strong_firings(codes).T:
+        rows = torch.nonzero(column)[:, 0].cpu().numpy()
         counts: dict[str, int] = {}
         for piece in tokens.piece[rows].tolist():
             counts[types[piece]] = counts.get(types[piece], 0) + 1

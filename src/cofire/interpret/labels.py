@@ -20,7 +20,8 @@ def visible(piece: str) -> str:
 def offline_label(match: ConceptMatch | None, types: list[tuple[str, int]]) -> str:
     """Compose a label from the concept a feature selects and the tokens it fires on.
 
-    The concept leads when held-out texts confirm it (``ConceptMatch.sure``). The tokens follow,
+    The concept leads when held-out texts confirm it and most firings are on it
+    (``ConceptMatch.names_feature``). The tokens follow,
     most frequent first; an ellipsis says that they are examples of more.
 
     Args:
@@ -39,6 +40,6 @@ def offline_label(match: ConceptMatch | None, types: list[tuple[str, int]]) -> s
     covered = sum(count for _, count in named) / sum(count for _, count in types)
     if len(types) > len(named):
         tokens += " …"
-    if match is not None and match.sure:
+    if match is not None and match.names_feature:
         return f"{match.concept}: {tokens}"
     return tokens if covered >= _TYPE_SHARE else f"mixed: {tokens}"

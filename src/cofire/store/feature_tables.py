@@ -39,6 +39,7 @@ SCHEMAS: dict[str, pa.Schema] = {
             ("auroc_train", pa.float64()),
             ("n_positive", pa.int32()),
             ("n_negative", pa.int32()),
+            ("precision", pa.float64()),
             ("density", pa.float64()),
             ("max_code", pa.float64()),
             ("dead", pa.bool_()),
@@ -174,7 +175,7 @@ def _match(record: Mapping[str, Any]) -> ConceptMatch | None:
     if record["concept"] is None:
         return None
     known = record["auroc"] is not None
-    names = ("concept", "auroc_train", "auroc", "p_value", "n_positive", "n_negative")
+    names = ("concept", "auroc_train", "auroc", "p_value", "n_positive", "n_negative", "precision")
     return ConceptMatch(
         interval=(record["auroc_low"], record["auroc_high"]) if known else None,
         **{name: record[name] for name in names},
