@@ -134,15 +134,18 @@ def _phases(
 ) -> tuple[tuple[Phase, ...], tuple[Tick, ...]]:
     """Stretches of one phase each, and the events within them.
 
-    A run of another phase that has the same phase before and after it is an event of that phase.
+    Steps of another phase from which the solver comes back are events of the phase they interrupt.
     """
     runs = [(name, [x for x, _ in run]) for name, run in groupby(points, key=lambda p: p[1])]
     stretches: list[tuple[Any, float]] = []
     events = []
     for i, (name, xs) in enumerate(runs):
-        if 0 < i < len(runs) - 1 and runs[i - 1][0] == runs[i + 1][0]:
+        phase = stretches[-1][0] if stretches else None
+        if name == phase and stretches:
+            continue
+        if stretches and any(later == phase for later, _ in runs[i + 1 :]):
             events += [Tick(round(x_at(x), 1), f"{name} at sweep {x:g}") for x in xs]
-        elif not stretches or stretches[-1][0] != name:
+        else:
             stretches.append((name, xs[0]))
     if len(stretches) < 2:
         return (), tuple(events)

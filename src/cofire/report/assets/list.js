@@ -2,6 +2,7 @@
 
 const ROW_REMS = 4.25; // --row of the stylesheet
 const OVERSCAN = 6; // rows drawn beyond each edge
+const LEAST_ROWS = 12; // rows drawn even where the list is out of sight
 
 class FeatureList {
   /** @param {(feature: object, open: boolean) => void} choose called when a feature is chosen */
@@ -122,17 +123,29 @@ class FeatureList {
     return ROW_REMS * parseFloat(getComputedStyle(document.documentElement).fontSize);
   }
 
-  /** Mark a feature as the current one, and bring its row into view. */
+  /** Mark a feature as the current one, and bring its row into the frame. */
   mark(feature) {
     this.current = feature;
-    this.draw();
     const place = this.shown.indexOf(feature);
-    if (place < 0) return;
-    const top = place * this.rowHeight;
-    const { scrollTop, clientHeight } = this.frame;
-    if (top < scrollTop) this.frame.scrollTop = top;
-    else if (top + this.rowHeight > scrollTop + clientHeight) {
-      this.frame.scrollTop = top + this.rowHeight - clientHeight;
+    if (place >= 0) {
+      const top = place * this.rowHeight;
+      const { scrollTop, clientHeight } = this.frame;
+      if (top < scrollTop) this.frame.scrollTop = top;
+      else if (top + this.rowHeight > scrollTop + clientHeight) {
+        this.frame.scrollTop = top + this.rowHeight - clientHeight;
+      }
+    }
+    this.draw();
+  }
+
+  /** Bring the current row into sight where the page scrolls, not the frame. */
+  reveal() {
+    const place = this.shown.indexOf(this.current);
+    if (place >= 0 && narrow.matches) {
+      const top = this.rows.getBoundingClientRect().top + place * this.rowHeight;
+      const margin = 2 * this.rowHeight; // room for the bar of layers
+      if (top < margin) window.scrollBy(0, top - margin);
+      else if (top + margin > window.innerHeight) window.scrollBy(0, top + margin - window.innerHeight);
     }
     this.draw();
   }
@@ -158,8 +171,9 @@ class FeatureList {
     const clip = this.frame.getBoundingClientRect();
     const top = Math.max(0, clip.top) - box.top;
     const bottom = Math.min(window.innerHeight, clip.bottom) - box.top;
-    const first = Math.max(0, Math.floor(top / height) - OVERSCAN);
-    const last = Math.min(this.shown.length, Math.ceil(bottom / height) + OVERSCAN);
+    const end = Math.max(LEAST_ROWS, Math.ceil(bottom / height) + OVERSCAN);
+    const last = Math.min(this.shown.length, end);
+    const first = Math.max(0, Math.min(Math.floor(top / height) - OVERSCAN, last - LEAST_ROWS));
     const places = [];
     for (let place = first; place < last; place += 1) places.push(place);
     this.rows.replaceChildren(...places.map((place) => this.row(place, height)));
@@ -229,5 +243,6 @@ class FeatureList {
     const place = this.shown.indexOf(this.current) + steps[event.key];
     const kept = Math.min(this.shown.length - 1, Math.max(0, place));
     this.choose(this.shown[kept], false);
+    this.reveal();
   }
 }

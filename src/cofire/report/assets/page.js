@@ -72,7 +72,7 @@ function closeSheet() {
   if (!("open" in root.dataset)) return;
   delete root.dataset.open;
   remember(layer.hash(), false);
-  list.draw();
+  list.reveal();
   byId("rows").focus({ preventScroll: true });
 }
 
@@ -217,7 +217,9 @@ function printTable() {
   );
 }
 
+byId("without-script").remove();
 showTheme(storedTheme());
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => showTheme(null));
 watchTokens(detail);
 follow();
 byId("theme-button").addEventListener("click", switchTheme);
