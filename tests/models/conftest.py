@@ -3,12 +3,11 @@
 from collections.abc import Callable
 
 import pytest
-from tiny_models import VOCABULARY, tiny_model
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 from cofire.corpus import Corpus, Text
 from cofire.models import LanguageModel, load_model
+from tiny_models import tiny_model, train_tokenizer
 
 SENTENCES = [
     "The train leaves the station at noon.",
@@ -24,19 +23,7 @@ SENTENCES = [
 @pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerBase:
     """Byte-level BPE with separate special tokens."""
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=VOCABULARY,
-        special_tokens=["<pad>", "<s>", "</s>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    bpe.train_from_iterator(SENTENCES, trainer)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=bpe, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
-    )
+    return train_tokenizer(SENTENCES)
 
 
 @pytest.fixture(scope="session")

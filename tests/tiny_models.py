@@ -4,12 +4,19 @@ The names are written down by hand for each architecture: the tests compare what
 structure with what stands at these names.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
 N_LAYERS = 3
 VOCABULARY = 320
@@ -191,4 +198,21 @@ def literal(model: PreTrainedModel, family: Family, layer: int, part: str) -> nn
     """The module that stands at a name within a block."""
     return model.get_submodule(
         f"{family.blocks}.{layer}.{part}" if part else f"{family.blocks}.{layer}"
+    )
+
+
+def train_tokenizer(sentences: Iterable[str]) -> PreTrainedTokenizerFast:
+    """Byte-level BPE with separate special tokens, trained on the spot."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=["<pad>", "<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    bpe.train_from_iterator(sentences, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=bpe, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
     )
