@@ -297,10 +297,9 @@ def test_the_list_is_a_listbox_for_keyboards_and_readers(report: Path, visit: Vi
     expect(page.locator("#detail h2")).to_have_text("never fires")
 
 
+@pytest.mark.parametrize("visit", ["phone"], indirect=True)
 def test_a_phone_opens_a_sheet_and_goes_back(report: Path, visit: Visit) -> None:
     page = visit.open(report)
-    if not is_phone(page):
-        pytest.skip("a wide screen shows list and feature side by side")
     page.locator(".row").nth(3).tap()
     expect(page.locator("#detail h2")).to_be_in_viewport()
     page.get_by_role("button", name="next feature").tap()

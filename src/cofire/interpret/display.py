@@ -101,7 +101,12 @@ def concept_text(match: ConceptMatch | None) -> str:
     known = (
         f"held-out AUROC {match.auroc:.2f} [{low:.2f}, {high:.2f}], p = {figure(match.p_value, 2)}"
     )
-    doubt = "" if match.sure else "; not enough evidence to name the feature after it"
+    if not match.sure:
+        doubt = "; not enough evidence to name the feature after it"
+    elif not match.names_feature:
+        doubt = f"; but only {match.precision:.0%} of its strong firings are in texts of it"
+    else:
+        doubt = ""
     return f"{match.concept}: {known}, {match.n_positive} held-out texts of it{doubt}."
 
 

@@ -180,7 +180,10 @@ def density_histogram(densities: Sequence[float]) -> Histogram | None:
     if not known:
         return None
     low = math.floor(math.log10(min(known)))
-    edges = [10 ** (low + i / 5) for i in range(5 * (2 - low) + 1)]
+    if low >= 1:  # all of them are often active: percents, not powers of ten
+        edges = [5.0 * i for i in range(21)]
+    else:
+        edges = [10 ** (low + i / 5) for i in range(5 * (2 - low) + 1)]
     return _histogram(
         known,
         edges,
@@ -194,7 +197,7 @@ def density_histogram(densities: Sequence[float]) -> Histogram | None:
             log_allowed=True,
         ),
         strong=lambda low: False,
-        named=lambda low, high: f"{low:.2g}% to {high:.2g}%",
+        named=lambda low, high: f"{low:.3g}% to {high:.3g}%",
     )
 
 

@@ -7,9 +7,8 @@ from typing import Any
 
 from cofire.interpret.reading import Feature, FeatureSet
 from cofire.site import Site
-
-GOOD_AUROC = 0.8
-"""A feature counts as selecting a concept above this held-out AUROC."""
+from cofire.store import Run
+from cofire.store.summary import summary
 
 
 @dataclass(frozen=True)
@@ -28,9 +27,8 @@ class LayerFigures:
         dead: features that never fire.
         duplicate: features whose atom is nearly that of another.
         one_token: features that fire strongly on one token type only.
-        judged: features whose best concept could be judged on held-out texts.
         good_share: share of all features whose best concept has held-out AUROC above
-            ``GOOD_AUROC``; None when none could be judged.
+            ``CONCEPT_AUROC``; None when none could be judged.
         covered: distinct concepts that some feature selects surely (``ConceptMatch.sure``).
         n_concepts: concepts of the texts.
         neurons: median neurons of a feature.
@@ -51,15 +49,14 @@ class LayerFigures:
     dead: int
     duplicate: int
     one_token: int
-    judged: int
     good_share: float | None
     covered: int | None
     n_concepts: int
-    neurons: float | None
+    neurons: float | int | None
     channels: int | None
     sweeps: int | None
     stop_reason: str | None
-    seconds: float | None
+    seconds: float | int | None
 
 
 @dataclass(frozen=True)
@@ -79,42 +76,39 @@ class ConceptCell:
     count: int
 
 
-def layer_figures(features: FeatureSet, recorded: Mapping[str, Any]) -> LayerFigures:
-    """Put together the figures of one layer.
+def layer_figures(run: Run) -> list[LayerFigures]:
+    """The figures of every finished layer, those of ``cofire.store.summary`` among them."""
+    return [
+        _figures(run.features(site), run.figures(site), record)
+        for site, record in zip(run.sites, summary(run), strict=True)
+    ]
 
-    Args:
-        features: what was read.
-        recorded: what the run's manifest says of the site; anything may be absent.
-    """
-    judged = [auroc for feature in features if (auroc := heldout_auroc(feature)) is not None]
-    good = sum(auroc > GOOD_AUROC for auroc in judged)
+
+def _figures(
+    features: FeatureSet, recorded: Mapping[str, Any], record: Mapping[str, Any]
+) -> LayerFigures:
     heldout = features.heldout
-    concepts = concept_names(features)
-    sweeps = recorded.get("sweeps")
-    channels = recorded.get("channels")
-    seconds = recorded.get("seconds")
-    stop = recorded.get("stop_reason")
+    judged = any(heldout_auroc(feature) is not None for feature in features)
     return LayerFigures(
         site=features.site,
         n_features=len(features),
-        variance_train=features.fit.explained_variance,
-        variance_heldout=None if heldout is None else heldout.explained_variance,
+        variance_train=record["explained variance"],
+        variance_heldout=record["held-out"],
         loss_train=features.fit.relative_loss,
         loss_heldout=None if heldout is None else heldout.relative_loss,
         code_density=features.fit.code_density,
         active=features.fit.code_density * len(features),
-        dead=sum(feature.dead for feature in features),
-        duplicate=sum(feature.duplicate for feature in features),
-        one_token=sum(feature.one_token for feature in features),
-        judged=len(judged),
-        good_share=good / len(features) if judged else None,
+        dead=record["dead"],
+        duplicate=record["duplicate"],
+        one_token=record["one-token"],
+        good_share=record["concept features"],
         covered=len(sure_counts(features)) if judged else None,
-        n_concepts=len(concepts),
+        n_concepts=len(concept_names(features)),
         neurons=median(len(feature.neurons) for feature in features) if len(features) else None,
-        channels=None if channels is None else int(channels),
-        sweeps=None if sweeps is None else int(sweeps),
-        stop_reason=None if stop is None else str(stop),
-        seconds=None if seconds is None else float(seconds),
+        channels=recorded.get("channels"),
+        sweeps=record["sweeps"],
+        stop_reason=record["stop"],
+        seconds=record["seconds"],
     )
 
 

@@ -104,7 +104,9 @@ def _concept(feature: Feature, strings: Pool) -> dict[str, Any] | None:
         "p": rounded(match.p_value, 2),
         "positive": match.n_positive,
         "negative": match.n_negative,
+        "precision": rounded(match.precision, 2),
         "sure": match.sure,
+        "names": match.names_feature,
     }
 
 

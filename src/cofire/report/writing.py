@@ -21,7 +21,6 @@ from cofire.report.charts import (
 )
 from cofire.report.embedding import content_policy, embed_json, script, stylesheet
 from cofire.report.figures import (
-    GOOD_AUROC,
     LayerFigures,
     concept_grid,
     concept_names,
@@ -33,6 +32,7 @@ from cofire.report.payload import layer_payload
 from cofire.site import Site
 from cofire.store import Run
 from cofire.store.archive import write_atomically
+from cofire.store.summary import CONCEPT_AUROC
 
 REPORT = "report.html"
 
@@ -70,7 +70,7 @@ def render_report(run: Run) -> str:
     sites = run.sites
     manifest = run.manifest
     layers = [run.features(site) for site in sites]
-    figures = [layer_figures(layer, run.figures(layer.site)) for layer in layers]
+    figures = layer_figures(run)
     style, code = stylesheet(), script()
     return (
         _environment()
@@ -91,7 +91,7 @@ def render_report(run: Run) -> str:
             unfinished=[facts.site_title(site, run.unfinished + sites) for site in run.unfinished],
             figures=figures,
             n_features=sum(len(layer) for layer in layers),
-            good_auroc=GOOD_AUROC,
+            good_auroc=CONCEPT_AUROC,
             grid=concept_grid(layers) if len(layers) > 1 else [],
             layers=[
                 _layer(layer, row, run.objective(layer.site), sites)
@@ -117,7 +117,7 @@ def _layer(
         "title": facts.site_title(features.site, sites),
         "figures": figures,
         "curve": objective_curve(objective),
-        "aurocs": auroc_histogram([heldout_auroc(feature) for feature in features], GOOD_AUROC),
+        "aurocs": auroc_histogram([heldout_auroc(feature) for feature in features], CONCEPT_AUROC),
         "densities": density_histogram([feature.density for feature in features]),
         "counts": counts,
         "uncovered": [name for name in names if name not in counts],
@@ -138,6 +138,7 @@ def _environment() -> jinja2.Environment:
     filters: dict[str, Callable[..., str]] = {
         "figure": figure,
         "percent": _percent,
+        "share": _share,
         "duration": _duration,
     }
     environment.filters.update(filters)
@@ -152,6 +153,13 @@ def _readable(value: Any) -> Any:
 
 def _percent(value: float | int | None, digits: int = 2) -> str:
     return MISSING if value is None else f"{figure(100 * value, digits)}%"
+
+
+def _share(value: float | int | None, digits: int = 3) -> str:
+    """A number around 0 to 1 with as many decimals as its neighbours have."""
+    if value is None:
+        return MISSING
+    return figure(value, digits) if 0 < abs(value) < 0.01 else f"{value:.{digits}f}"
 
 
 def _duration(seconds: float | int | None) -> str:

@@ -8,7 +8,6 @@ const QUANTILES = [
   [0.5, "50%", "The middle: half of the places fire less, half more. If the meaning holds here, it is real."],
 ];
 const FULL_HEAT = 92; // percent of the colour at the feature's largest code
-const LEAST_HEAT = 5; // percent for the faintest code, so that it can be seen at all
 
 /** The list of contexts with a tab for each quantile. */
 function contextBlock(layer, feature) {
@@ -85,9 +84,10 @@ function heatToken(text, code, feature, focus) {
   const word = text.trimStart() || text;
   const token = h(focus ? "mark" : "span", { class: "token" }, word);
   token.classList.toggle("focus", focus);
+  token.classList.toggle("blank", /^[␣↵⇥]+$/.test(word));
   token.classList.toggle("against", code < 0);
   const share = Math.abs(code ?? 0) / feature.scale;
-  if (share > 0) token.style.setProperty("--heat", (LEAST_HEAT + (FULL_HEAT - LEAST_HEAT) * share).toFixed(1));
+  if (share > 0) token.style.setProperty("--heat", (FULL_HEAT * share).toFixed(1));
   token.dataset.code = share === 0 ? "does not fire here" : `code ${figure(code)}, ${percent(share)} of its largest`;
   return word === text ? token : [text.slice(0, text.length - word.length), token];
 }

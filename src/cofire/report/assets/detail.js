@@ -46,9 +46,13 @@ function evidence(layer, feature) {
     `held-out AUROC ${score(concept.auroc)}, 95% interval ${score(low)} to ${score(high)}, ` +
     `p = ${figure(concept.p, 2)}, on ${counted(concept.positive, "held-out text")} of it and ` +
     `${concept.negative.toLocaleString("en")} others.`;
-  const sentence = concept.sure
-    ? h("p", {}, "Selects ", name, `: ${figures}`)
-    : h("p", {}, "Not enough evidence for a concept. The best one is ", name, `: ${figures}`);
+  const precision = `${Math.round(100 * concept.precision)}% of its strong firings are in texts of it.`;
+  let sentence = h("p", {}, "Selects ", name, `: ${figures} ${precision}`);
+  if (!concept.sure) {
+    sentence = h("p", {}, "Not enough evidence for a concept. The best one is ", name, `: ${figures}`);
+  } else if (!concept.names) {
+    sentence = h("p", {}, "Selects texts of ", name, `, but is not about it: only ${precision} `, `As a detector: ${figures}`);
+  }
   sentence.title = "p is for this feature alone, not corrected for the number of features";
   return h("div", { class: "evidence" }, sentence, intervalPlot(concept, low, high));
 }
@@ -156,7 +160,7 @@ function neuronBlock(layer, feature, search) {
     block.append(moreButton(`Show all ${rows.length}`, () => add(rows.slice(first))));
   }
   const cut = size > rows.length ? ` The ${rows.length} strongest of ${size} are in this page.` : "";
-  const signs = negative > 0 ? "Blue weights run against the group’s firing." : "All weights are positive.";
+  const signs = negative > 0 ? "Orange neurons rise with the feature, blue ones fall." : "All of them rise with the feature.";
   block.append(h("p", { class: "note" }, `${signs}${cut}`));
   return block;
 }

@@ -227,7 +227,8 @@ class FeatureList {
     const active = `${percent(feature.density)} of tokens`;
     const concept = this.layer.conceptName(feature);
     if (concept === null) return active;
-    return feature.concept.sure ? `${concept} · ${active}` : `perhaps ${concept} · ${active}`;
+    if (feature.concept.names) return `${concept} · ${active}`;
+    return `${feature.concept.sure ? "selects" : "perhaps"} ${concept} · ${active}`;
   }
 
   onKey(event) {
