@@ -38,7 +38,7 @@ from cofire.types import AtomMatrix
 STOP_WINDOW = 5
 """Sweeps over which the decrease is averaged before it is compared with ``tol``."""
 
-_EXACT = 1e-10  # relative loss that counts as an exact fit
+_EXACT = 10.0  # roundings of ||X||^2 within which a fit counts as exact
 _TRIAL_SWEEPS = 2
 
 
@@ -67,6 +67,7 @@ class BlockCoordinateDescent(Solver):
     starts: ClassVar[tuple[str, ...]] = ("kmeans++", "random", "svd")
     takes_penalty: ClassVar[bool] = True
     codes_are_optimal: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
     default_max_iter: ClassVar[int] = 300
     default_tol: ClassVar[float] = 5e-4  # mean relative decrease of the objective a sweep
 
@@ -86,9 +87,9 @@ class _Run:
         self.history = history
         self.iteration = 0
         self.state = FactorState(problem.data, _start(problem), problem.kept)
-        scale = problem.data.median_row_norm
-        self.end_penalty = problem.code_penalty * scale
-        self.start_penalty = max(settings.start_penalty * scale, self.end_penalty)
+        self.end_penalty = problem.absolute_penalty
+        start_penalty = settings.start_penalty * problem.data.median_row_norm
+        self.start_penalty = max(start_penalty, self.end_penalty)
 
     def solve(self) -> Factors:
         try:
@@ -112,9 +113,11 @@ class _Run:
 
     def _released(self) -> StopReason:
         recent: deque[float] = deque(maxlen=STOP_WINDOW + 1)
+        data = self.problem.data
+        exact = _EXACT * torch.finfo(data.compute_dtype).eps * data.squared_norm
         while self.iteration < self.problem.max_iter:
             recent.append(self._sweep("released", self.end_penalty))
-            if recent[-1] <= _EXACT * self.problem.data.squared_norm:
+            if recent[-1] <= exact:
                 return "exact"
             full = len(recent) == recent.maxlen
             if full and recent[0] - recent[-1] <= STOP_WINDOW * self.problem.tol * recent[0]:

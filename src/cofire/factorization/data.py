@@ -50,6 +50,21 @@ class DataMatrix:
                 yield slice(start, start + len(tile)), tile.to(self.compute_dtype)
                 start += len(tile)
 
+    def split(self, n_rows: int) -> "tuple[DataMatrix, DataMatrix | None]":
+        """The first ``n_rows`` rows and the rest, None when there is none; views."""
+        if n_rows >= self.n_rows:
+            return self, None
+        parts: tuple[list[Tensor], list[Tensor]] = ([], [])
+        left = n_rows
+        for shard in self._shards:
+            cut = min(left, len(shard))
+            left -= cut
+            for part, piece in zip(parts, (shard[:cut], shard[cut:]), strict=True):
+                if len(piece):
+                    part.append(piece)
+        first, rest = (DataMatrix(part, compute_dtype=self.compute_dtype) for part in parts)
+        return first, rest
+
     def take(self, rows: Tensor) -> ActivationMatrix:
         """Some rows, given by a sorted or unsorted index, in ``compute_dtype``."""
         if len(self._shards) == 1:

@@ -48,6 +48,7 @@ class MultiplicativeUpdates(Solver):
     starts: ClassVar[tuple[str, ...]] = ("random", "kmeans++", "svd")
     takes_penalty: ClassVar[bool] = False
     codes_are_optimal: ClassVar[bool] = False
+    streams: ClassVar[bool] = False
     default_max_iter: ClassVar[int] = 2000
     default_tol: ClassVar[float] = 1e-4  # absolute, in units of ||X||^2
 
@@ -73,10 +74,10 @@ class MultiplicativeUpdates(Solver):
                 if not isfinite(loss):
                     reason = "diverged"
                     break
-                density = float((codes > 0).sum()) / codes.numel()
-                history.add("mu", iteration, loss, code_density=density)
                 if loss < best_loss:
                     best_loss, best_codes, best_atoms = loss, codes, atoms
+                density = int(torch.count_nonzero(codes)) / codes.numel()
+                history.add("mu", iteration, loss, code_density=density)
                 if loss < mark - problem.tol:
                     mark, since_gain = loss, 0
                 else:

@@ -62,7 +62,7 @@ def plant(
     generator = torch.Generator().manual_seed(seed)
     kept = kept_entries(sparsity, n_channels)
     pool = max(kept, int(_POOL_SHARE * n_channels))
-    shared = int(round(overlap * kept))
+    shared = round(overlap * kept)
     atoms = torch.zeros(n_features, n_channels)
     for atom in atoms:
         inside = torch.randperm(pool, generator=generator)[:shared]
@@ -83,7 +83,7 @@ def plant(
     return Planted(X, atoms, codes, float(error.double().norm() / X.double().norm()) ** 2)
 
 
-def recovery(found: AtomMatrix, truth: AtomMatrix) -> Float[Tensor, "features"]:
+def recovery(found: Float[Tensor, "_ channels"], truth: AtomMatrix) -> Float[Tensor, "features"]:
     """Cosine of each true atom with the found atom it is matched to, one to one (Hungarian).
 
     The sign counts: codes are nonnegative, so an atom and its negative are different features.

@@ -15,7 +15,6 @@ from cofire.device import resolve_device
 from cofire.errors import ConvergenceWarning, InputError
 from cofire.factorization.constraints import kept_entries
 from cofire.factorization.data import DataMatrix
-from cofire.factorization.initialization import initial_atoms
 from cofire.factorization.parameters import (
     check_parameters,
     check_rows,
@@ -32,7 +31,7 @@ from cofire.factorization.solver import (
     StopReason,
     SweepRecord,
 )
-from cofire.factorization.streaming import BATCH_ROWS, Stream
+from cofire.factorization.streaming import FIRST_ROWS, FIRST_SWEEPS, Stream
 from cofire.factorization.validation import DataLike, as_shards, prepare, storage_dtype
 from cofire.nnls import nonnegative_codes
 from cofire.types import Tensor
@@ -177,31 +176,34 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def partial_fit(self, X: DataLike, y: object = None) -> "SemiNMF":
         """Learn from one more chunk of a stream, in memory that does not grow with the stream.
 
-        The first chunk needs at least ``n_components`` rows; later ones any number. Continues a
-        previous ``fit``. ``reconstruction_err_`` and ``history_`` then measure each batch before
-        the atoms learned from it. See streaming.py for the method.
+        The first chunk needs at least ``n_components`` rows and is fitted as a whole (up to 8192
+        rows of it); later ones may have any number. Continues a previous ``fit``. After that
+        ``history_`` and ``reconstruction_err_`` measure every batch before the atoms learned from
+        it. bcd only; see streaming.py for the method.
 
         Raises:
             InputError: as ``fit``.
         """
         stream: Stream | None = getattr(self, "_stream", None)
         solver = self._checked_solver()
+        if not solver.streams:
+            raise InputError(f"solver={solver.name!r} cannot follow a stream; use solver='bcd'.")
         data = self._prepared(X, reset=stream is None, dtype=storage_dtype(self.dtype))
-        if stream is None:
-            stream = self._new_stream(solver, data)
-        stream.to(data.device)
-        earlier: list[SweepRecord] = getattr(self, "history_", []) if stream.steps else []
         history = History(data.squared_norm, self._notify)
-        for _, tile in data.tiles():
-            for batch in torch.split(tile, BATCH_ROWS):
-                stream.learn(batch, history)
-        stream.to(torch.device("cpu"))
-        self._stream = stream
-        self.components_ = stream.atoms.numpy().copy()
-        self.code_penalty_ = stream.penalty
-        self.history_ = [*earlier, *history.records]
-        loss = sum(record.loss for record in history.records)
-        self._conclude(loss, data.squared_norm, stream.steps, "streaming")
+        rest: DataMatrix | None = data
+        loss = 0.0
+        if stream is None:
+            check_rows(self.n_components, data)
+            first, rest = data.split(max(FIRST_ROWS, self.n_components))
+            problem = self._problem(solver, first, max_iter=FIRST_SWEEPS)
+            factors = solver.solve(problem, history)
+            stream, loss = Stream.after(factors, problem), factors.loss
+            self.history_: list[SweepRecord] = []
+        if rest is not None:
+            stream.to(data.device)
+            loss += stream.follow(rest, history)
+        self._remember(stream)
+        self._conclude(loss, data, stream.steps, "streaming", [*self.history_, *history.records])
         return self
 
     @property
@@ -212,23 +214,11 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         solver = self._checked_solver()
         data = self._prepared(X, reset=True, dtype=storage_dtype(self.dtype))
         check_rows(self.n_components, data)
-        problem = Problem(
-            data=data,
-            n_features=self.n_components,
-            kept=kept_entries(self.sparsity, data.n_channels),
-            start=chosen_start(self.init, solver, self.n_components, data),
-            code_penalty=self.code_penalty,
-            max_iter=solver.default_max_iter if self.max_iter is None else self.max_iter,
-            tol=solver.default_tol if self.tol is None else self.tol,
-            generator=seeded_generator(self.random_state),
-        )
+        problem = self._problem(solver, data, self.max_iter)
         history = History(data.squared_norm, self._notify)
         factors = solver.solve(problem, history)
-        self.components_ = factors.atoms.cpu().numpy()
-        self.code_penalty_ = self.code_penalty * data.median_row_norm
-        self.history_ = history.records
-        self._stream = Stream.after(factors, problem.kept, self.code_penalty_, data.n_rows)
-        self._conclude(factors.loss, data.squared_norm, factors.n_iter, factors.stop_reason)
+        self._remember(Stream.after(factors, problem))
+        self._conclude(factors.loss, data, factors.n_iter, factors.stop_reason, history.records)
         if factors.stop_reason in ("max_iter", "diverged"):
             warnings.warn(
                 f"SemiNMF stopped after {factors.n_iter} sweeps ({factors.stop_reason}) before it "
@@ -238,21 +228,23 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         return factors
 
-    def _new_stream(self, solver: Solver, data: DataMatrix) -> Stream:
-        check_rows(self.n_components, data)
-        start = chosen_start(self.init, solver, self.n_components, data)
-        if isinstance(start, str):
-            generator = seeded_generator(self.random_state)
-            start = initial_atoms(data, self.n_components, start, generator)
-        kept = kept_entries(self.sparsity, data.n_channels)
-        return Stream.begin(start, kept, self.code_penalty * data.median_row_norm)
+    def _problem(self, solver: Solver, data: DataMatrix, max_iter: int | None) -> Problem:
+        return Problem(
+            data=data,
+            n_features=self.n_components,
+            kept=kept_entries(self.sparsity, data.n_channels),
+            start=chosen_start(self.init, solver, self.n_components, data),
+            code_penalty=self.code_penalty,
+            max_iter=solver.default_max_iter if max_iter is None else max_iter,
+            tol=solver.default_tol if self.tol is None else self.tol,
+            generator=seeded_generator(self.random_state),
+        )
 
     def _checked_solver(self) -> Solver:
         check_parameters(self.n_components, self.max_iter, self.tol, self.code_penalty)
         kept_entries(self.sparsity, 1)
         solver = named_solver(self.solver)
-        start = solver.starts[0] if self.init is None else self.init
-        solver.check(start if isinstance(start, str) else "array", self.code_penalty)
+        solver.check(self.init if isinstance(self.init, str) else None, self.code_penalty)
         return solver
 
     def _prepared(self, X: DataLike, *, reset: bool, dtype: torch.dtype | None) -> DataMatrix:
@@ -265,19 +257,35 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             validate_data(self, X, reset=reset, skip_check_array=True)
         except ValueError as error:
             raise InputError(str(error)) from error
+        device = resolve_device(self.device)
         if dtype is None:
-            dtype = _code_dtype(shards)
-        data = prepare(shards, device=resolve_device(self.device), dtype=dtype)
+            dtype = torch.float32 if device.type == "mps" else _code_dtype(shards)
+        data = prepare(shards, device=device, dtype=dtype)
         if reset and data.squared_norm == 0:
             raise InputError("All values of X are zero; there is nothing to factorise.")
         return data
 
-    def _conclude(self, loss: float, squared_norm: float, n_iter: int, reason: StopReason) -> None:
+    def _remember(self, stream: Stream) -> None:
+        """Keep the atoms, and what ``partial_fit`` needs to go on, off the GPU."""
+        stream.to(torch.device("cpu"))
+        self._stream = stream
+        self.components_ = stream.atoms.numpy().copy()
+        self.code_penalty_ = stream.penalty
+
+    def _conclude(
+        self,
+        loss: float,
+        data: DataMatrix,
+        n_iter: int,
+        reason: StopReason,
+        history: list[SweepRecord],
+    ) -> None:
         self.reconstruction_err_ = math.sqrt(loss)
-        self.relative_loss_ = loss / squared_norm if squared_norm else 0.0
+        self.relative_loss_ = loss / data.squared_norm if data.squared_norm else 0.0
         self.n_iter_ = n_iter
         self.stop_reason_ = reason
-        self.objective_ = np.array([record.objective for record in self.history_])
+        self.history_ = history
+        self.objective_ = np.array([record.objective for record in history])
 
     def _notify(self, record: SweepRecord) -> None:
         logger.debug("%s", record)

@@ -120,6 +120,11 @@ class Problem:
     tol: float
     generator: torch.Generator
 
+    @property
+    def absolute_penalty(self) -> float:
+        """The caller's L1 weight in units of the data."""
+        return self.code_penalty * self.data.median_row_norm
+
 
 @dataclass(frozen=True)
 class Factors:
@@ -150,6 +155,7 @@ class Solver(ABC):
         starts: the starts it accepts, its own default first.
         takes_penalty: whether it can keep an L1 penalty on the codes.
         codes_are_optimal: whether its codes are those of nonnegative least squares.
+        streams: whether ``partial_fit`` goes with it.
         default_max_iter, default_tol: used where the caller gives none.
     """
 
@@ -157,16 +163,21 @@ class Solver(ABC):
     starts: ClassVar[tuple[str, ...]]
     takes_penalty: ClassVar[bool]
     codes_are_optimal: ClassVar[bool]
+    streams: ClassVar[bool]
     default_max_iter: ClassVar[int]
     default_tol: ClassVar[float]
 
-    def check(self, start: str | AtomMatrix, code_penalty: float) -> None:
+    def check(self, start: str | None, code_penalty: float) -> None:
         """Refuse what this solver cannot do, before any work.
+
+        Args:
+            start: the name of a start, or None for the default or given atoms.
+            code_penalty: as ``Problem.code_penalty``.
 
         Raises:
             InputError: for an unsupported start or penalty.
         """
-        if isinstance(start, str) and start not in self.starts:
+        if start is not None and start not in self.starts:
             raise InputError(
                 f"solver={self.name!r} cannot start from init={start!r}; "
                 f"use one of {', '.join(self.starts)}, or an array of atoms."

@@ -18,14 +18,18 @@ from dataclasses import dataclass
 import torch
 
 from cofire.factorization.atoms import descend_atoms, unit_atoms
-from cofire.factorization.constraints import keep_largest
+from cofire.factorization.data import DataMatrix
 from cofire.factorization.objective import Products, squared_error
-from cofire.factorization.solver import Factors, History
+from cofire.factorization.solver import Factors, History, Problem
 from cofire.factorization.state import Correlator
 from cofire.nnls import descend_codes
 from cofire.types import ActivationMatrix, AtomMatrix, Float, Tensor
 
 BATCH_ROWS = 2048
+FIRST_ROWS = 8192
+"""Rows at the start of a stream that are fitted as a whole."""
+
+FIRST_SWEEPS = 40
 _CODE_SWEEPS = 4
 _LEAST_BATCHES = 5
 _MEMORY_SHARE = 0.15
@@ -52,25 +56,31 @@ class Stream:
     steps: int = 0
 
     @classmethod
-    def begin(cls, start: AtomMatrix, kept: int, penalty: float) -> "Stream":
-        """A stream that has seen no rows."""
-        atoms, _ = unit_atoms(keep_largest(start, kept))
-        return cls(atoms, Products(atoms.shape[0], atoms.shape[1], atoms.device), kept, penalty)
-
-    @classmethod
-    def after(cls, factors: Factors, kept: int, penalty: float, n_rows: int) -> "Stream":
+    def after(cls, factors: Factors, problem: Problem) -> "Stream":
         """A stream that goes on from a fit."""
-        stream = cls(factors.atoms.clone(), factors.products, kept, penalty, rows_seen=n_rows)
-        stream.to(torch.device("cpu"))
-        return stream
+        return cls(
+            factors.atoms.clone(),
+            factors.products,
+            problem.kept,
+            problem.absolute_penalty,
+            rows_seen=problem.data.n_rows,
+        )
 
     def to(self, device: torch.device) -> None:
         """Move to a device; between chunks a stream rests on the CPU."""
         self.atoms = self.atoms.to(device)
         self.products.to(device)
 
-    def learn(self, batch: ActivationMatrix, history: History) -> None:
-        """Code one batch, record how well that went, then let the atoms learn from it."""
+    def follow(self, data: DataMatrix, history: History) -> float:
+        """Learn from all rows in order; returns their loss, each batch before it is learned."""
+        loss = 0.0
+        for _, tile in data.tiles():
+            for batch in torch.split(tile, BATCH_ROWS):
+                loss += self.learn(batch, history)
+        return loss
+
+    def learn(self, batch: ActivationMatrix, history: History) -> float:
+        """Code one batch, record its loss, then let the atoms learn from it."""
         count = len(batch)
         codes = batch.new_zeros(len(self.atoms), count)
         target = Correlator(self.atoms, self.kept)(batch).sub_(self.penalty)
@@ -78,7 +88,7 @@ class Stream:
         fresh = Products(len(self.atoms), batch.shape[1], batch.device)
         fresh.add(codes, batch)
         self.steps += 1
-        self._record(batch, codes, fresh, history)
+        loss = self._record(batch, codes, fresh, history)
 
         fade = math.exp(-count / max(_LEAST_BATCHES * count, _MEMORY_SHARE * self.rows_seen))
         self.products.cross.mul_(fade).add_(fresh.cross)
@@ -93,6 +103,7 @@ class Stream:
         )
         self.atoms = self._normalised()
         self.rows_seen += count
+        return loss
 
     def _record(
         self,
@@ -100,7 +111,7 @@ class Stream:
         codes: Float[Tensor, "features rows"],
         fresh: Products,
         history: History,
-    ) -> None:
+    ) -> float:
         wide = fresh.gram.dtype
         squared_norm = float(torch.linalg.vector_norm(batch, dtype=wide)) ** 2
         loss = squared_error(squared_norm, fresh.cross, fresh.gram, self.atoms)
@@ -112,6 +123,7 @@ class Stream:
             objective=loss + 2.0 * self.penalty * float(codes.sum(dtype=wide)),
             code_density=int(torch.count_nonzero(codes)) / max(1, codes.numel()),
         )
+        return loss
 
     def _normalised(self) -> AtomMatrix:
         """Unit atoms, with their norms moved into the codes behind the running sums."""
