@@ -38,6 +38,9 @@ from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Tensor
 DEFAULT_TOL = 1e-5
 """Relative residual at which a row counts as solved; float32 reaches about 1e-6."""
 
+SMALL_WORK = 2e8
+"""Multiplications in a pass over data that are not worth a second thread."""
+
 _MAX_ROUNDS = 100
 _SWEEPS_A_ROUND = 3
 _CG_STEPS = 4
@@ -51,14 +54,18 @@ _DEAD = 1e-30  # squared norm under which an atom counts as zero
 
 
 @contextmanager
-def single_threaded(device: torch.device) -> Iterator[None]:
-    """Run many small CPU operations on one thread; elsewhere do nothing.
+def single_threaded(device: torch.device, work: float = 0.0) -> Iterator[None]:
+    """Run small CPU operations on one thread; do nothing elsewhere or for much work.
 
     Operations of some microseconds gain nothing from a second thread, and on a busy machine every
     thread barrier may cost a scheduling slice: measured 10 to 100 times slower.
+
+    Args:
+        device: where the operations run.
+        work: multiplications in one pass; from 2e8 on (some milliseconds) nothing is changed.
     """
     threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1:
+    if device.type != "cpu" or threads == 1 or work > SMALL_WORK:
         yield
         return
     torch.set_num_threads(1)
@@ -157,11 +164,12 @@ def nonnegative_codes(
     if batch_rows is None:
         batch_rows = max(1024, _BATCH_BYTES // (4 * (X.shape[1] + 8 * len(D))))
     codes = torch.empty(X.shape[0], D.shape[0], dtype=dtype, device=X.device)
-    for start in range(0, X.shape[0], batch_rows):
-        batch = X[start : start + batch_rows].to(dtype)
-        scale = torch.linalg.vector_norm(batch, dim=1)
-        solved = _solve(unit @ batch.T - weights[:, None], gram, scale, tol, max_rounds)
-        codes[start : start + batch_rows] = (solved / norms[:, None]).T
+    with single_threaded(X.device, float(X.numel()) * len(D)):
+        for start in range(0, X.shape[0], batch_rows):
+            batch = X[start : start + batch_rows].to(dtype)
+            scale = torch.linalg.vector_norm(batch, dim=1)
+            solved = _solve(unit @ batch.T - weights[:, None], gram, scale, tol, max_rounds)
+            codes[start : start + batch_rows] = (solved / norms[:, None]).T
     return codes
 
 

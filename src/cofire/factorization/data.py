@@ -8,6 +8,7 @@ from cofire.errors import InputError
 from cofire.types import ActivationMatrix, Float, Tensor
 
 _TILE_BYTES = 64 * 2**20
+_TURNED_BYTES = 2**30
 
 
 class DataMatrix:
@@ -49,6 +50,16 @@ class DataMatrix:
             for tile in torch.split(shard, self.tile_rows):
                 yield slice(start, start + len(tile)), tile.to(self.compute_dtype)
                 start += len(tile)
+
+    def turned_tiles(self) -> list[Float[Tensor, "channels rows"]]:
+        """A transposed copy of every tile, in memory; see ``fits_turned``."""
+        return [tile.T.contiguous() for _, tile in self.tiles()]
+
+    @property
+    def fits_turned(self) -> bool:
+        """Whether a transposed copy is small enough to keep beside the data (1 GiB, CPU only)."""
+        size = self.n_rows * self.n_channels * self.compute_dtype.itemsize
+        return self.device.type == "cpu" and size <= _TURNED_BYTES
 
     def split(self, n_rows: int) -> "tuple[DataMatrix, DataMatrix | None]":
         """The first ``n_rows`` rows and the rest, None when there is none; views."""

@@ -6,6 +6,7 @@ formed. A float32 sum over a matrix of this size is wrong in the second or third
 
 import torch
 
+from cofire.nnls import SMALL_WORK
 from cofire.types import ActivationMatrix, AtomMatrix, Float, Tensor
 
 
@@ -34,7 +35,12 @@ class Products:
         self.gram = self.gram.to(device, widest_float(device))
 
     def add(self, codes: Float[Tensor, "features rows"], X: ActivationMatrix) -> None:
-        """Count the rows of one tile; ``codes`` is C^T."""
+        """Count the rows of one tile; ``codes`` is C^T.
+
+        Few rows are multiplied in float64 too: over many, the rounding errors of float32 cancel.
+        """
+        if float(X.numel()) * len(codes) <= SMALL_WORK:
+            codes, X = codes.to(self.gram.dtype), X.to(self.gram.dtype)
         self.cross += codes @ X
         self.gram += codes @ codes.T
 

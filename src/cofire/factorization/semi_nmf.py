@@ -31,9 +31,9 @@ from cofire.factorization.solver import (
     StopReason,
     SweepRecord,
 )
-from cofire.factorization.streaming import FIRST_ROWS, FIRST_SWEEPS, Stream
+from cofire.factorization.streaming import BATCH_ROWS, FIRST_ROWS, FIRST_SWEEPS, Stream
 from cofire.factorization.validation import DataLike, as_shards, prepare, storage_dtype
-from cofire.nnls import nonnegative_codes
+from cofire.nnls import nonnegative_codes, single_threaded
 from cofire.types import Tensor
 
 logger = logging.getLogger(__name__)
@@ -196,12 +196,15 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             check_rows(self.n_components, data)
             first, rest = data.split(max(FIRST_ROWS, self.n_components))
             problem = self._problem(solver, first, max_iter=FIRST_SWEEPS)
-            factors = solver.solve(problem, history)
+            with single_threaded(data.device, problem.work):
+                factors = solver.solve(problem, history)
             stream, loss = Stream.after(factors, problem), factors.loss
             self.history_: list[SweepRecord] = []
         if rest is not None:
             stream.to(data.device)
-            loss += stream.follow(rest, history)
+            work = float(BATCH_ROWS) * data.n_channels * self.n_components
+            with single_threaded(data.device, work):
+                loss += stream.follow(rest, history)
         self._remember(stream)
         self._conclude(loss, data, stream.steps, "streaming", [*self.history_, *history.records])
         return self
@@ -216,7 +219,8 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_rows(self.n_components, data)
         problem = self._problem(solver, data, self.max_iter)
         history = History(data.squared_norm, self._notify)
-        factors = solver.solve(problem, history)
+        with single_threaded(data.device, problem.work):
+            factors = solver.solve(problem, history)
         self._remember(Stream.after(factors, problem))
         self._conclude(factors.loss, data, factors.n_iter, factors.stop_reason, history.records)
         if factors.stop_reason in ("max_iter", "diverged"):

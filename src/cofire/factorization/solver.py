@@ -121,6 +121,11 @@ class Problem:
     generator: torch.Generator
 
     @property
+    def work(self) -> float:
+        """Multiplications of one product of the data with the codes."""
+        return float(self.data.n_rows) * self.data.n_channels * self.n_features
+
+    @property
     def absolute_penalty(self) -> float:
         """The caller's L1 weight in units of the data."""
         return self.code_penalty * self.data.median_row_norm

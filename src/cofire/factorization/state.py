@@ -8,13 +8,12 @@ from torch.nn import functional
 from cofire.factorization.atoms import descend_atoms, unit_atoms
 from cofire.factorization.data import DataMatrix
 from cofire.factorization.objective import Products, squared_error
-from cofire.nnls import descend_codes
+from cofire.nnls import descend_codes, single_threaded
 from cofire.types import ActivationMatrix, AtomMatrix, Float, Tensor
 
-# Below this density of the atoms gathering their entries beats a dense product on CPUs; the rows
-# are turned in blocks that stay in the processor's second-level cache.
+# Below this density of the atoms, gathering rows of X^T beats the dense product on CPUs: measured
+# 2 ms against 50 for 20,000 rows, 2,048 channels, 100 atoms of 21 entries.
 _SPARSE_DENSITY = 0.05
-_TURNED_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -52,6 +51,8 @@ class FactorState:
             len(atoms), data.n_rows, dtype=data.compute_dtype, device=data.device
         )
         self.products = Products(len(atoms), data.n_channels, data.device)
+        gathers = pays_to_gather(data.device, kept, data.n_channels) and data.fits_turned
+        self._turned = data.turned_tiles() if gathers else None
 
     def sweep(self, penalty: float, *, code_sweeps: int, atom_sweeps: int) -> SweepOutcome:
         """Pass over the data once: codes given atoms, then atoms given codes.
@@ -65,9 +66,10 @@ class FactorState:
         correlate = Correlator(atoms, self.kept)
         products = Products(len(atoms), self.data.n_channels, self.data.device)
         total, positive = 0.0, 0
-        for rows, tile in self.data.tiles():
+        for i, (rows, tile) in enumerate(self.data.tiles()):
+            target = correlate(tile, self._turned[i] if self._turned else None).sub_(penalty)
             codes = self.codes[:, rows] * norms[:, None]
-            descend_codes(codes, correlate(tile).sub_(penalty), gram, sweeps=code_sweeps)
+            descend_codes(codes, target, gram, sweeps=code_sweeps)
             self.codes[:, rows] = codes
             products.add(codes, tile)
             total += float(codes.sum(dtype=products.gram.dtype))
@@ -105,19 +107,23 @@ class Correlator:
     def __init__(self, atoms: AtomMatrix, kept: int) -> None:
         """Pick out the at most ``kept`` nonzero entries of each atom."""
         self._atoms = atoms
-        self._sparse = atoms.device.type == "cpu" and kept <= _SPARSE_DENSITY * atoms.shape[1]
+        self._sparse = pays_to_gather(atoms.device, kept, atoms.shape[1])
         if self._sparse:
             self._index = atoms.abs().topk(kept, dim=1).indices
             self._values = atoms.gather(1, self._index)
 
-    def __call__(self, X: ActivationMatrix) -> Float[Tensor, "features rows"]:
-        """D X^T of one tile."""
-        if not self._sparse:
+    def __call__(
+        self, X: ActivationMatrix, turned: Float[Tensor, "channels rows"] | None = None
+    ) -> Float[Tensor, "features rows"]:
+        """D X^T of one tile; ``turned`` is X^T, contiguous, where it is at hand."""
+        if turned is None or not self._sparse:
             return self._atoms @ X.T
-        result = X.new_empty(len(self._atoms), len(X))
-        for start in range(0, len(X), _TURNED_ROWS):
-            turned = X[start : start + _TURNED_ROWS].T.contiguous()
-            result[:, start : start + _TURNED_ROWS] = functional.embedding_bag(
+        with single_threaded(X.device):
+            return functional.embedding_bag(
                 self._index, turned, per_sample_weights=self._values, mode="sum"
             )
-        return result
+
+
+def pays_to_gather(device: torch.device, kept: int, n_channels: int) -> bool:
+    """Whether sparse atoms are multiplied faster entry by entry than as a dense matrix."""
+    return device.type == "cpu" and kept <= _SPARSE_DENSITY * n_channels
