@@ -2,12 +2,12 @@
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, sync_playwright
 from sample_run import make_run
+from visiting import Visit
 
 from cofire.report import write_report
 from cofire.store import Run
@@ -41,20 +41,6 @@ def browser() -> Iterator[Browser]:
         opened = playwright.chromium.launch(executable_path=found, args=_ARGUMENTS)
         yield opened
         opened.close()
-
-
-@dataclass
-class Visit:
-    """An open page, and whatever went wrong on it."""
-
-    page: Page
-    complaints: list[str] = field(default_factory=list)
-    requests: list[str] = field(default_factory=list)
-
-    def open(self, path: Path, fragment: str = "") -> Page:
-        """Open a file at an address within it."""
-        self.page.goto(f"{path.as_uri()}{fragment}")
-        return self.page
 
 
 @pytest.fixture(params=SIZES)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page, expect
+from visiting import Visit
 
 from cofire.interpret.reading import Feature
 from cofire.store import Run
-from conftest import Visit
 
 pytestmark = pytest.mark.browser
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 from sample_run import make_run, sample_corpus, with_vocabulary
 from test_report_file import layer_data
+from visiting import Visit
 
 from cofire.interpret.contexts import Context
 from cofire.interpret.reading import Feature, FeatureSet
 from cofire.interpret.vocabulary import TokenWeight, VocabularyProjection
 from cofire.report import write_report
 from cofire.store import Run
-from conftest import Visit
 
 HOSTILE = (
     "<script>alert(1)</script>",

@@ -203,20 +203,15 @@ function vocabularyBlocks(layer, feature) {
 }
 
 function profileBlock(layer, feature) {
-  const block = h(
-    "section",
-    { class: "block" },
-    h(
-      "div",
-      { class: "block-head" },
-      h("h3", {}, "Best concepts by AUROC"),
-      h("span", { class: "legend" }, h("span", {}, h("i", { class: "held" }), "held out"), h("span", {}, h("i", { class: "train" }), "training")),
-    ),
-  );
+  const head = h("div", { class: "block-head" }, h("h3", {}, "Best concepts by AUROC"));
+  const block = h("section", { class: "block" }, head);
   if (feature.profile.length === 0) {
     block.append(h("p", { class: "note" }, "No concept could be tried: the texts carry no labels, or too few of each."));
     return block;
   }
+  head.append(
+    h("span", { class: "legend" }, h("span", {}, h("i", { class: "held" }), "held out"), h("span", {}, h("i", { class: "train" }), "training")),
+  );
   const at = (value) => `${100 * value}%`;
   const row = ([name, train, heldout]) =>
     h(
