@@ -16,8 +16,17 @@ _UNSAFE = re.compile(
     "[<>&\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 
-_STYLES = ("base.css", "overview.css", "explorer.css")
-_SCRIPTS = ("text.js", "dom.js", "layer.js", "list.js", "contexts.js", "detail.js", "page.js")
+_STYLES = ("base.css", "overview.css", "explorer.css", "feature.css", "media.css")
+_SCRIPTS = (
+    "text.js",
+    "dom.js",
+    "layer.js",
+    "list.js",
+    "contexts.js",
+    "weights.js",
+    "detail.js",
+    "page.js",
+)
 
 
 def embed_json(value: Any) -> Markup:

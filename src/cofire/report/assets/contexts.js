@@ -5,7 +5,11 @@ const QUANTILES = [
   [0.99, "99%", "Among the strongest 1% of the places where it fires."],
   [0.9, "90%", "Strong, but not the strongest: nine in ten places fire less."],
   [0.75, "75%", "Three in four places fire less."],
-  [0.5, "50%", "The middle: half of the places fire less, half more. If the meaning holds here, it is real."],
+  [
+    0.5,
+    "50%",
+    "The middle: half of the places fire less, half more. If the meaning holds here, it is real.",
+  ],
 ];
 const FULL_HEAT = 92; // percent of the colour at the feature's largest code
 
@@ -18,17 +22,29 @@ function contextBlock(layer, feature) {
     const written = alignedLike(contexts.map((context) => context[4]));
     const tab = h(
       "button",
-      { type: "button", role: "tab", title: words, disabled: contexts.length === 0, "aria-controls": "contexts" },
+      {
+        type: "button",
+        role: "tab",
+        title: words,
+        disabled: contexts.length === 0,
+        "aria-controls": "contexts",
+      },
       name,
     );
     tab.addEventListener("click", () => {
       for (const other of tabs) markTab(other, other === tab);
       note.textContent = words;
-      list.replaceChildren(...contexts.map((context) => contextRow(layer, feature, context, written)));
+      list.replaceChildren(
+        ...contexts.map((context) => contextRow(layer, feature, context, written)),
+      );
     });
     return tab;
   });
-  const bar = h("div", { class: "quantiles", role: "tablist", "aria-label": "How strongly it fires" }, tabs);
+  const bar = h(
+    "div",
+    { class: "quantiles", role: "tablist", "aria-label": "How strongly it fires" },
+    tabs,
+  );
   bar.addEventListener("keydown", moveBetweenTabs);
   const block = h(
     "section",
@@ -75,7 +91,11 @@ function contextRow(layer, feature, [, window, focus, label, code, codes], writt
     h("p", { class: "text", dir: "auto" }, tokens),
     concept === null
       ? h("span", { class: "from" })
-      : h("span", { class: same ? "from same" : "from", title: "the concept this text was written for" }, isolated(concept)),
+      : h(
+          "span",
+          { class: same ? "from same" : "from", title: "the concept this text was written for" },
+          isolated(concept),
+        ),
   );
 }
 
@@ -88,7 +108,8 @@ function heatToken(text, code, feature, focus) {
   token.classList.toggle("against", code < 0);
   const share = Math.abs(code ?? 0) / feature.scale;
   if (share > 0) token.style.setProperty("--heat", (FULL_HEAT * share).toFixed(1));
-  token.dataset.code = share === 0 ? "does not fire here" : `code ${figure(code)}, ${percent(share)} of its largest`;
+  token.dataset.code =
+    share === 0 ? "does not fire here" : `code ${figure(code)}, ${percent(share)} of its largest`;
   return word === text ? token : [text.slice(0, text.length - word.length), token];
 }
 

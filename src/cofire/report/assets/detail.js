@@ -1,13 +1,12 @@
 // One feature in detail.
 
-const NEURONS_ALL = 30; // a group up to this size is shown whole at once
-const NEURONS_FIRST = 15;
 const TYPES_FIRST = 24;
 
 const FLAG_WORDS = {
   dead: "It is never active on the training texts.",
   duplicate: "Another feature has nearly the same atom.",
-  "one-token": "Nearly all its strong firings are on one token: it may stand for a word, not an idea.",
+  "one-token":
+    "Nearly all its strong firings are on one token: it may stand for a word, not an idea.",
 };
 
 /** Everything about one feature, as elements. */
@@ -30,15 +29,24 @@ function detailOf(layer, feature, search) {
 function evidence(layer, feature) {
   const concept = feature.concept;
   if (concept === null) {
-    return h("div", { class: "evidence" }, h("p", {}, "No concept: the texts carry no labels, or too few of each."));
+    return h(
+      "div",
+      { class: "evidence" },
+      h("p", {}, "No concept: the texts carry no labels, or too few of each."),
+    );
   }
   const name = h("b", {}, isolated(layer.string(concept.name)));
   if (concept.auroc === null) {
     return h(
       "div",
       { class: "evidence" },
-      h("p", {}, "Not enough evidence for a concept: its best one on the training texts is ", name,
-        ` (AUROC ${score(concept.train)}), but no text of it was held out to judge that.`),
+      h(
+        "p",
+        {},
+        "Not enough evidence for a concept: its best one on the training texts is ",
+        name,
+        ` (AUROC ${score(concept.train)}), but no text of it was held out to judge that.`,
+      ),
     );
   }
   const [low, high] = concept.interval;
@@ -49,9 +57,22 @@ function evidence(layer, feature) {
   const precision = `${Math.round(100 * concept.precision)}% of its strong firings are in texts of it.`;
   let sentence = h("p", {}, "Selects ", name, `: ${figures} ${precision}`);
   if (!concept.sure) {
-    sentence = h("p", {}, "Not enough evidence for a concept. The best one is ", name, `: ${figures}`);
+    sentence = h(
+      "p",
+      {},
+      "Not enough evidence for a concept. The best one is ",
+      name,
+      `: ${figures}`,
+    );
   } else if (!concept.names) {
-    sentence = h("p", {}, "Selects texts of ", name, `, but is not about it: only ${precision} `, `As a detector: ${figures}`);
+    sentence = h(
+      "p",
+      {},
+      "Selects texts of ",
+      name,
+      `, but is not about it: only ${precision} `,
+      `As a detector: ${figures}`,
+    );
   }
   sentence.title = "p is for this feature alone, not corrected for the number of features";
   return h("div", { class: "evidence" }, sentence, intervalPlot(concept, low, high));
@@ -62,12 +83,25 @@ function intervalPlot(concept, low, high) {
   const weak = concept.sure ? "" : " weak";
   return svg(
     "svg",
-    { class: "plot", viewBox: "0 0 208 38", role: "img", "aria-label": `AUROC ${score(concept.auroc)} with its 95% interval` },
+    {
+      class: "plot",
+      viewBox: "0 0 208 38",
+      role: "img",
+      "aria-label": `AUROC ${score(concept.auroc)} with its 95% interval`,
+    },
     svg("line", { class: "rule", x1: at(0), x2: at(1), y1: 14, y2: 14 }),
     svg("line", { class: "chance", x1: at(0.5), x2: at(0.5), y1: 4, y2: 24 }),
     svg("line", { class: `span${weak}`, x1: at(low), x2: at(high), y1: 14, y2: 14 }),
-    svg("circle", { class: "train", cx: at(concept.train), cy: 14, r: 3.5 }, svg("title", {}, `training texts ${score(concept.train)}`)),
-    svg("circle", { class: `held${weak}`, cx: at(concept.auroc), cy: 14, r: 4.5 }, svg("title", {}, `held-out texts ${score(concept.auroc)}`)),
+    svg(
+      "circle",
+      { class: "train", cx: at(concept.train), cy: 14, r: 3.5 },
+      svg("title", {}, `training texts ${score(concept.train)}`),
+    ),
+    svg(
+      "circle",
+      { class: `held${weak}`, cx: at(concept.auroc), cy: 14, r: 4.5 },
+      svg("title", {}, `held-out texts ${score(concept.auroc)}`),
+    ),
     svg("text", { x: at(0), y: 36 }, "0"),
     svg("text", { x: at(0.5), y: 36, "text-anchor": "middle" }, "0.5 chance"),
     svg("text", { x: at(1), y: 36, "text-anchor": "end" }, "1"),
@@ -99,7 +133,12 @@ function typeBlock(layer, feature) {
   const add = (some) =>
     list.append(
       ...some.map(([text, count]) =>
-        h("li", {}, loneToken(layer.string(text)), h("span", { class: "tally" }, count.toLocaleString("en"))),
+        h(
+          "li",
+          {},
+          loneToken(layer.string(text)),
+          h("span", { class: "tally" }, count.toLocaleString("en")),
+        ),
       ),
     );
   add(feature.types.slice(0, TYPES_FIRST));
@@ -109,108 +148,35 @@ function typeBlock(layer, feature) {
   const left = types - feature.types.length;
   const also = left > 0 ? ` ${counted(left, "rarer type")} not shown.` : "";
   block.append(
-    h("p", { class: "note" }, `${counted(firings, "firing")} of ${counted(types, "token type")} at half of its largest code or more.${also}`),
+    h(
+      "p",
+      { class: "note" },
+      `${counted(firings, "firing")} of ${counted(types, "token type")} at half of its largest code or more.${also}`,
+    ),
   );
   return block;
-}
-
-/** Rows of signed bars that share one scale. */
-function barTable(kind, rows) {
-  const negative = rows.some(({ value }) => value < 0);
-  const positive = rows.some(({ value }) => value > 0);
-  const scale = Math.max(...rows.map(({ value }) => Math.abs(value))) || 1;
-  const zero = negative ? (positive ? 50 : 100) : 0;
-  const reach = negative && positive ? 50 : 100;
-  const written = alignedLike(rows.map(({ value }) => value));
-  const table = h("table", { class: `bars ${kind}` });
-  const draw = ({ head, value }) => {
-    const bar = h("i", { class: value < 0 ? "against" : null });
-    const length = (reach * Math.abs(value)) / scale;
-    bar.style.left = `${value < 0 ? zero - length : zero}%`;
-    bar.style.width = `${length}%`;
-    const line = h("i", { class: "zero" });
-    line.style.left = `${zero}%`;
-    return h(
-      "tr",
-      {},
-      h("th", { scope: "row" }, head),
-      h("td", {}, h("div", { class: "bar-box" }, line, bar)),
-      h("td", { class: "amount" }, written(value)),
-    );
-  };
-  return { table, add: (some) => table.append(...some.map(draw)) };
-}
-
-function neuronBlock(layer, feature, search) {
-  const [size, negative] = feature.group;
-  const block = h("section", { class: "block" }, h("h3", {}, `Neuron group of ${size}`));
-  if (size === 0) {
-    block.append(h("p", { class: "note" }, "Its atom is all zeros."));
-    return block;
-  }
-  const rows = feature.neurons.map((neuron, place) => ({
-    head: neuronLink(layer, neuron, search),
-    value: feature.weights[place],
-  }));
-  const { table, add } = barTable("neuron-list", rows);
-  const first = rows.length <= NEURONS_ALL ? rows.length : NEURONS_FIRST;
-  add(rows.slice(0, first));
-  block.append(table);
-  if (first < rows.length) {
-    block.append(moreButton(`Show all ${rows.length}`, () => add(rows.slice(first))));
-  }
-  const cut = size > rows.length ? ` The ${rows.length} strongest of ${size} are in this page.` : "";
-  const signs = negative > 0 ? "Orange neurons rise with the feature, blue ones fall." : "All of them rise with the feature.";
-  block.append(h("p", { class: "note" }, `${signs}${cut}`));
-  return block;
-}
-
-function neuronLink(layer, neuron, search) {
-  const others = (layer.neuronCounts.get(neuron) ?? 1) - 1;
-  const shared = others > 0 ? `also in ${counted(others, "other feature")}; show them` : "in no other feature";
-  const link = h("button", { type: "button", class: "link", title: shared }, String(neuron));
-  link.addEventListener("click", () => search(`neuron:${neuron}`));
-  return link;
-}
-
-function vocabularyBlocks(layer, feature) {
-  const sides = [
-    ["promoted", "Makes more likely"],
-    ["demoted", "Makes less likely"],
-  ];
-  if (feature.promoted === null) {
-    return h(
-      "section",
-      { class: "block" },
-      h("h3", {}, "Tokens it makes more or less likely"),
-      h("p", { class: "note" }, missing("not computed"), " Not computed: it needs the model, and an MLP site."),
-    );
-  }
-  return h(
-    "div",
-    { class: "pair-blocks" },
-    sides.map(([side, title]) => {
-      const rows = feature[side].map(([text, logit, id]) => ({
-        head: h("span", { title: `token ${id}` }, loneToken(layer.string(text))),
-        value: logit,
-      }));
-      const { table, add } = barTable("vocabulary", rows);
-      add(rows);
-      return h("section", { class: "block" }, h("h3", {}, title), table);
-    }),
-    h("p", { class: "note wide" }, "Logits of its direction read straight through the model’s output; the layers in between are skipped, so early layers read worse than late ones."),
-  );
 }
 
 function profileBlock(layer, feature) {
   const head = h("div", { class: "block-head" }, h("h3", {}, "Best concepts by AUROC"));
   const block = h("section", { class: "block" }, head);
   if (feature.profile.length === 0) {
-    block.append(h("p", { class: "note" }, "No concept could be tried: the texts carry no labels, or too few of each."));
+    block.append(
+      h(
+        "p",
+        { class: "note" },
+        "No concept could be tried: the texts carry no labels, or too few of each.",
+      ),
+    );
     return block;
   }
   head.append(
-    h("span", { class: "legend" }, h("span", {}, h("i", { class: "held" }), "held out"), h("span", {}, h("i", { class: "train" }), "training")),
+    h(
+      "span",
+      { class: "legend" },
+      h("span", {}, h("i", { class: "held" }), "held out"),
+      h("span", {}, h("i", { class: "train" }), "training"),
+    ),
   );
   const at = (value) => `${100 * value}%`;
   const row = ([name, train, heldout]) =>
@@ -226,17 +192,33 @@ function profileBlock(layer, feature) {
           { class: "plot", "aria-hidden": "true" },
           svg("line", { class: "rule", x1: "0%", x2: "100%", y1: 8, y2: 8 }),
           svg("line", { class: "chance", x1: "50%", x2: "50%", y1: 1, y2: 15 }),
-          svg("circle", { class: "train", cx: at(train), cy: 8, r: 3.5 }, svg("title", {}, `training texts ${score(train)}`)),
+          svg(
+            "circle",
+            { class: "train", cx: at(train), cy: 8, r: 3.5 },
+            svg("title", {}, `training texts ${score(train)}`),
+          ),
           heldout === null
             ? null
-            : svg("circle", { class: "held", cx: at(heldout), cy: 8, r: 4.5 }, svg("title", {}, `held-out texts ${score(heldout)}`)),
+            : svg(
+                "circle",
+                { class: "held", cx: at(heldout), cy: 8, r: 4.5 },
+                svg("title", {}, `held-out texts ${score(heldout)}`),
+              ),
         ),
       ),
-      h("td", { class: "amount" }, heldout === null ? missing("no held-out text of it") : score(heldout)),
+      h(
+        "td",
+        { class: "amount" },
+        heldout === null ? missing("no held-out text of it") : score(heldout),
+      ),
     );
   block.append(
     h("table", { class: "bars profile-list" }, feature.profile.map(row)),
-    h("p", { class: "note" }, `The ${feature.profile.length} best of ${counted(feature.concepts, "concept")} on training texts; the dashed line is chance, the figure is held out.`),
+    h(
+      "p",
+      { class: "note" },
+      `The ${feature.profile.length} best of ${counted(feature.concepts, "concept")} on training texts; the dashed line is chance, the figure is held out.`,
+    ),
   );
   return block;
 }
@@ -246,15 +228,27 @@ function healthBlock(layer, feature) {
   const nearest =
     other === null
       ? h("p", {}, "No other feature has an atom like it.")
-      : h("p", {}, "The most similar atom is that of ",
+      : h(
+          "p",
+          {},
+          "The most similar atom is that of ",
           h("a", { href: layer.hash(other) }, `feature ${other.index}, `, isolated(other.label)),
-          ` (cosine ${figure(feature.cosine, 2)}).`);
-  const words = feature.flags.map((flag) => h("p", {}, h("b", { class: "flag" }, `${flag}: `), FLAG_WORDS[flag]));
+          ` (cosine ${figure(feature.cosine, 2)}).`,
+        );
+  const words = feature.flags.map((flag) =>
+    h("p", {}, h("b", { class: "flag" }, `${flag}: `), FLAG_WORDS[flag]),
+  );
   return h(
     "section",
     { class: "block" },
     h("h3", {}, "Health"),
-    words.length > 0 ? words : h("p", {}, "Nothing wrong: it fires, on more than one token, and no other feature is its double."),
+    words.length > 0
+      ? words
+      : h(
+          "p",
+          {},
+          "Nothing wrong: it fires, on more than one token, and no other feature is its double.",
+        ),
     nearest,
   );
 }

@@ -12,7 +12,9 @@ function fill(element, attributes, children) {
     if (name === "onclick") element.addEventListener("click", value);
     else element.setAttribute(name, value === true ? "" : value);
   }
-  element.append(...children.flat(Infinity).filter((child) => child !== null && child !== undefined));
+  element.append(
+    ...children.flat(Infinity).filter((child) => child !== null && child !== undefined),
+  );
   return element;
 }
 
@@ -39,7 +41,12 @@ function isolated(text) {
 /** A token on its own: the space before it is shown as a faint mark. */
 function loneToken(text) {
   if (!text.startsWith(" ") || text.trim() === "") return isolated(text);
-  return h("bdi", {}, h("span", { class: "space", title: "with a space before it" }, "␣"), text.trimStart());
+  return h(
+    "bdi",
+    {},
+    h("span", { class: "space", title: "with a space before it" }, "␣"),
+    text.trimStart(),
+  );
 }
 
 /** A button that shows more of something and then goes away. */

@@ -125,15 +125,15 @@ class Layer {
       (feature) =>
         (wanted === "" || this.matches(feature, wanted)) &&
         (concept === "" || this.conceptName(feature) === concept) &&
-        (flag === "" || (flag === "none" ? feature.flags.length === 0 : feature.flags.includes(flag))),
+        (flag === "" ||
+          (flag === "none" ? feature.flags.length === 0 : feature.flags.includes(flag))),
     );
     const { of, high = false } = ORDERS[order];
     const sign = high === reversed ? 1 : -1;
     const keyed = found.map((feature) => ({ feature, key: of(feature) }));
     keyed.sort((a, b) => {
       if (a.key === null || b.key === null) return (a.key === null) - (b.key === null);
-      const difference =
-        typeof a.key === "string" ? COLLATOR.compare(a.key, b.key) : a.key - b.key;
+      const difference = typeof a.key === "string" ? COLLATOR.compare(a.key, b.key) : a.key - b.key;
       return sign * difference || a.feature.index - b.feature.index;
     });
     return keyed.map(({ feature }) => feature);

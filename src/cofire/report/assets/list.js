@@ -113,7 +113,9 @@ class FeatureList {
     byId("clear").hidden = query.value === "" && concept.value === "" && flag.value === "";
     const descending = Boolean(ORDERS[order.value].high) !== this.reversed;
     byId("direction").textContent = descending ? "↓" : "↑";
-    byId("direction").title = descending ? "highest first; click for lowest first" : "lowest first; click for highest first";
+    byId("direction").title = descending
+      ? "highest first; click for lowest first"
+      : "lowest first; click for highest first";
     this.frame.scrollTop = 0;
     this.rows.style.height = `${this.shown.length * this.rowHeight}px`;
     this.draw();
@@ -145,7 +147,8 @@ class FeatureList {
       const top = this.rows.getBoundingClientRect().top + place * this.rowHeight;
       const margin = 2 * this.rowHeight; // room for the bar of layers
       if (top < margin) window.scrollBy(0, top - margin);
-      else if (top + margin > window.innerHeight) window.scrollBy(0, top + margin - window.innerHeight);
+      else if (top + margin > window.innerHeight)
+        window.scrollBy(0, top + margin - window.innerHeight);
     }
     this.draw();
   }
@@ -163,7 +166,9 @@ class FeatureList {
     if (this.shown.length === 0) {
       this.rows.style.height = "auto";
       this.rows.removeAttribute("aria-activedescendant");
-      this.rows.replaceChildren(h("p", { class: "empty" }, "No feature passes the search and filters."));
+      this.rows.replaceChildren(
+        h("p", { class: "empty" }, "No feature passes the search and filters."),
+      );
       return;
     }
     const height = this.rowHeight;
@@ -208,12 +213,17 @@ class FeatureList {
       h(
         "span",
         { class: "under" },
-        feature.flags.length > 0 ? h("span", { class: "flag" }, `${feature.flags.join(", ")} · `) : null,
+        feature.flags.length > 0
+          ? h("span", { class: "flag" }, `${feature.flags.join(", ")} · `)
+          : null,
         isolated(reason ?? this.remark(feature)),
       ),
       h(
         "span",
-        { class: known && concept.sure ? "score sure" : "score", title: "held-out AUROC of its best concept" },
+        {
+          class: known && concept.sure ? "score sure" : "score",
+          title: "held-out AUROC of its best concept",
+        },
         known ? score(concept.auroc) : missing("no held-out AUROC"),
         h("span", { class: "track" }, bar),
       ),
@@ -233,7 +243,14 @@ class FeatureList {
 
   onKey(event) {
     const page = Math.max(1, Math.floor(this.frame.clientHeight / this.rowHeight) - 1);
-    const steps = { ArrowDown: 1, ArrowUp: -1, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity };
+    const steps = {
+      ArrowDown: 1,
+      ArrowUp: -1,
+      PageDown: page,
+      PageUp: -page,
+      Home: -Infinity,
+      End: Infinity,
+    };
     if (event.key === "Enter" && this.current !== null) {
       event.preventDefault();
       this.choose(this.current, true);

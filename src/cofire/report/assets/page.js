@@ -1,9 +1,13 @@
 // The page: which layer and feature are open, the address, keys, theme and printing.
 
-const layers = [...document.querySelectorAll("script.layer-data")].map((element) => new Layer(element));
+const layers = [...document.querySelectorAll("script.layer-data")].map(
+  (element) => new Layer(element),
+);
 const detail = byId("detail");
 const root = document.documentElement;
 const list = new FeatureList((feature, open) => showFeature(feature, { open }));
+const BEHIND_SHEET =
+  ".skip, .masthead, .intro, .method, .overview, .tabs-bar, .summary, .browser, .foot";
 let layer = null;
 
 /** Open a layer: its tab, its figures and its features. */
@@ -40,12 +44,27 @@ function showFeature(feature, { open = false, quiet = false } = {}) {
 
 function detailBar(feature) {
   const step = (by, sign, words) =>
-    h("button", { type: "button", class: "step", title: words, "aria-label": words, disabled: list.neighbour(by) === null, onclick: () => move(by) }, sign);
+    h(
+      "button",
+      {
+        type: "button",
+        class: "step",
+        title: words,
+        "aria-label": words,
+        disabled: list.neighbour(by) === null,
+        onclick: () => move(by),
+      },
+      sign,
+    );
   return h(
     "div",
     { class: "detail-bar" },
     h("button", { type: "button", class: "back", onclick: closeSheet }, "← List"),
-    h("a", { class: "place", href: layer.hash(feature), title: "link to this feature" }, `${layer.title}, feature ${feature.index}`),
+    h(
+      "a",
+      { class: "place", href: layer.hash(feature), title: "link to this feature" },
+      `${layer.title}, feature ${feature.index}`,
+    ),
     feature.flags.map((flag) => h("span", { class: "badge", title: FLAG_WORDS[flag] }, flag)),
     step(-1, "↑", "previous feature"),
     step(1, "↓", "next feature"),
@@ -63,14 +82,20 @@ function bringIntoView() {
   if (top < 0 || top > 0.6 * window.innerHeight) byId("explorer").scrollIntoView();
 }
 
+/** A feature covers a small screen; what lies below it cannot be reached until it is closed. */
+function coverPage(covered) {
+  root.toggleAttribute("data-open", covered);
+  for (const element of document.querySelectorAll(BEHIND_SHEET)) element.inert = covered;
+}
+
 function openSheet() {
-  root.dataset.open = "";
+  coverPage(true);
   detail.focus({ preventScroll: true });
 }
 
 function closeSheet() {
   if (!("open" in root.dataset)) return;
-  delete root.dataset.open;
+  coverPage(false);
   remember(layer.hash(), false);
   list.reveal();
   byId("rows").focus({ preventScroll: true });
@@ -102,14 +127,18 @@ function searchFor(query) {
 /** On a wide screen something is always open: the first feature that fires. */
 function showFirst() {
   if (narrow.matches) return;
-  showFeature(list.shown.find((feature) => !feature.flags.includes("dead")) ?? list.shown[0], { quiet: true });
+  showFeature(list.shown.find((feature) => !feature.flags.includes("dead")) ?? list.shown[0], {
+    quiet: true,
+  });
 }
 
 /** Follow the address: `#layer=11&feature=12`, with `site=mlp` where a layer has several sites. */
 function follow() {
   const wanted = new URLSearchParams(location.hash.slice(1));
   const found = layers.find(
-    (one) => one.number === wanted.get("layer") && (!wanted.has("site") || one.kind === wanted.get("site")),
+    (one) =>
+      one.number === wanted.get("layer") &&
+      (!wanted.has("site") || one.kind === wanted.get("site")),
   );
   if (!found) {
     if (layer === null) {
@@ -125,7 +154,8 @@ function follow() {
   if (feature === null) {
     closeSheet();
     if (changed) showFirst();
-    if (document.activeElement?.matches(".layers a")) document.querySelector(".tabs-bar").scrollIntoView();
+    if (document.activeElement?.matches(".layers a"))
+      document.querySelector(".tabs-bar").scrollIntoView();
     return;
   }
   if (!list.shown.includes(feature)) list.filter({});
@@ -140,7 +170,8 @@ function onKey(event) {
     else closeSheet();
     return;
   }
-  if (typing || (event.key.startsWith("Arrow") && event.target.closest(".scroll, [role=tablist]"))) return;
+  if (typing || (event.key.startsWith("Arrow") && event.target.closest(".scroll, [role=tablist]")))
+    return;
   const actions = {
     j: () => move(1),
     k: () => move(-1),
@@ -175,7 +206,10 @@ function showTheme(theme) {
 }
 
 function isDark() {
-  return (root.dataset.theme ?? (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark";
+  return (
+    (root.dataset.theme ??
+      (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark"
+  );
 }
 
 function switchTheme() {
@@ -191,13 +225,22 @@ function switchTheme() {
 // Printing: the list of the screen is only drawn where it is seen, paper gets a whole table.
 
 function printTable() {
-  const cells = (tag, texts) => h("tr", {}, texts.map((text) => h(tag, { dir: "auto" }, text)));
+  const cells = (tag, texts) =>
+    h(
+      "tr",
+      {},
+      texts.map((text) => h(tag, { dir: "auto" }, text)),
+    );
   byId("print-list").replaceChildren(
     h("h3", {}, `${layer.title}: ${byId("count").textContent}`),
     h(
       "table",
       { class: "print-table" },
-      h("thead", {}, cells("th", ["", "Label", "Best concept", "AUROC", "Density", "Neurons", "Flags"])),
+      h(
+        "thead",
+        {},
+        cells("th", ["", "Label", "Best concept", "AUROC", "Density", "Neurons", "Flags"]),
+      ),
       h(
         "tbody",
         {},
@@ -242,6 +285,7 @@ document.addEventListener("keydown", onKey);
 window.addEventListener("hashchange", follow);
 window.addEventListener("beforeprint", printTable);
 narrow.addEventListener("change", () => {
+  coverPage(false);
   if (list.current === null) showFirst();
   list.draw();
 });
