@@ -141,7 +141,7 @@ def concept_grid(
 
     def strength(row: tuple[str, list[ConceptCell | None]]) -> tuple[float, str]:
         found = [cell.auroc for cell in row[1] if cell is not None and cell.sure]
-        return -sum(found), row[0]
+        return -sum(found, 0.0), row[0]
 
     return sorted(grid, key=strength)
 
