@@ -104,6 +104,8 @@ def test_the_header_says_what_was_done(report: Path) -> None:
         "each keeps 4.69% of neurons",
         "0123abcd",
         "bundled concept sentences",
+        "Shafran, Geiger & Geva 2025",
+        "exact block coordinate descent",
     ):
         assert fact in text
     assert "/home/someone" not in text

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from cofire.interpret.display import figure
+from cofire.registry import methods
 from cofire.site import Site
 
 _KINDS = {
@@ -21,6 +22,7 @@ _METHODS = {
     "nmf": "NMF of the rectified activations",
     "dictionary-learning": "dictionary learning",
 }
+_SOLVERS = {"bcd": "exact block coordinate descent", "mu": "published multiplicative updates"}
 _SOURCES = {"concepts": "bundled concept sentences", "-": "texts from standard input"}
 
 
@@ -61,6 +63,12 @@ def header_facts(manifest: Mapping[str, Any], sites: Sequence[Site]) -> dict[str
         else None,
     }
     return {name: str(fact) for name, fact in facts.items() if fact not in (None, "")}
+
+
+def method_source(manifest: Mapping[str, Any]) -> str | None:
+    """The paper or library the method comes from; None for a method that is not installed."""
+    method = methods().get(str(_mapping(manifest, "config").get("method", "snmf")))
+    return None if method is None else method.source
 
 
 def licence_notes(manifest: Mapping[str, Any]) -> list[str]:
@@ -155,7 +163,7 @@ def _features(config: Mapping[str, Any]) -> str | None:
 def _solver(config: Mapping[str, Any]) -> str | None:
     if config.get("method", "snmf") != "snmf" or not config.get("solver"):
         return None
-    parts = [str(config["solver"])]
+    parts = [_SOLVERS.get(str(config["solver"]), str(config["solver"]))]
     parts += [f"{config['init']} start"] if config.get("init") else []
     parts += [f"code penalty {config['code_penalty']:g}"] if config.get("code_penalty") else []
     return ", ".join(parts)

@@ -82,6 +82,7 @@ def render_report(run: Run) -> str:
             model=facts.model_name(manifest),
             where=facts.site_words(sites),
             facts=facts.header_facts(manifest, sites),
+            source=facts.method_source(manifest),
             licences=facts.licence_notes(manifest),
             fingerprints=facts.fingerprints(manifest),
             settings=facts.settings(manifest),

@@ -70,8 +70,7 @@ function evidence(layer, feature) {
       {},
       "Selects texts of ",
       name,
-      `, but is not about it: only ${precision} `,
-      `As a detector: ${figures}`,
+      `, but fires elsewhere too: ${figures} Only ${precision}`,
     );
   }
   sentence.title = "p is for this feature alone, not corrected for the number of features";
@@ -141,9 +140,10 @@ function typeBlock(layer, feature) {
         ),
       ),
     );
-  add(feature.types.slice(0, TYPES_FIRST));
+  const first = feature.types.length <= TYPES_FIRST + 4 ? feature.types.length : TYPES_FIRST;
+  add(feature.types.slice(0, first));
   block.append(list);
-  const rest = feature.types.slice(TYPES_FIRST);
+  const rest = feature.types.slice(first);
   if (rest.length > 0) block.append(moreButton(`Show ${rest.length} more`, () => add(rest)));
   const left = types - feature.types.length;
   const also = left > 0 ? ` ${counted(left, "rarer type")} not shown.` : "";
