@@ -11,6 +11,10 @@ from cofire.evaluation.auroc import auroc, auroc_interval, auroc_p_value
 from cofire.interpret.contexts import strong_firings
 from cofire.types import CodeMatrix, Tensor
 
+NAMING_PRECISION = 0.25
+"""Share of strong firings on a concept's texts from which a feature may be named after it; with
+dozens of concepts this is many times what chance gives."""
+
 _MIN_POSITIVES = 3  # training texts a concept needs to be a candidate
 
 
@@ -46,12 +50,12 @@ class ConceptMatch:
 
     @property
     def names_feature(self) -> bool:
-        """Whether a feature may be called after the concept: sure, and mostly firing there.
+        """Whether a feature may be called after the concept: sure, and often firing there.
 
         A feature may select Italian sentences because they break into many short tokens, while it
         fires on such tokens anywhere: it then selects the concept but is not about it.
         """
-        return self.sure and self.precision >= 0.5
+        return self.sure and self.precision >= NAMING_PRECISION
 
 
 @dataclass(frozen=True, eq=False)

@@ -113,6 +113,8 @@ def concept_text(match: ConceptMatch | None) -> str:
 def feature_html(feature: Feature) -> str:
     """A card of one feature: label, contexts, neurons, promoted tokens."""
     flags = f" · {', '.join(feature.flags)}" if feature.flags else ""
+    codes = (abs(code) for context in feature.contexts for code in context.codes)
+    scale = max(codes, default=0.0) or 1.0
     promoted: Iterable[str] = ()
     if feature.vocabulary is not None:
         promoted = (weight.token for weight in feature.vocabulary.promoted[:_CARD_TOKENS])
@@ -120,7 +122,7 @@ def feature_html(feature: Feature) -> str:
         f'<div style="{_DIM}">Feature {feature.index}{escape(flags)}</div>',
         f'<div dir="auto" style="font-size:1.25em;font-weight:600">{_text(feature.label)}</div>',
         f'<div style="{_DIM}">{_text(concept_text(feature.concept))}</div>',
-        *(_context_html(context) for context in feature.contexts[:_CARD_CONTEXTS]),
+        *(_context_html(context, scale) for context in feature.contexts[:_CARD_CONTEXTS]),
         "" if feature.contexts else "<p>It never fires on the training texts.</p>",
         _neurons_html(feature.neurons),
         _tokens_html("Promotes", promoted),
@@ -221,12 +223,13 @@ def _text(text: str) -> str:
     return escape(readable(text))
 
 
-def _context_html(context: Context) -> str:
-    scale = max((abs(code) for code in context.codes), default=0.0) or 1.0
+def _context_html(context: Context, scale: float) -> str:
     tokens = []
     for i, (piece, code) in enumerate(zip(context.tokens, context.codes, strict=True)):
         hue = _FIRES if code >= 0 else _AGAINST
-        style = f"background:rgba({hue},{0.75 * abs(code) / scale:.2f});border-radius:3px"
+        style = (
+            f"background:rgba({hue},{min(0.75, 0.75 * abs(code) / scale):.2f});border-radius:3px"
+        )
         if i == context.focus:
             style += ";font-weight:600;text-decoration:underline"
         shown = escape(token_text(piece))

@@ -20,7 +20,7 @@ def visible(piece: str) -> str:
 def offline_label(match: ConceptMatch | None, types: list[tuple[str, int]]) -> str:
     """Compose a label from the concept a feature selects and the tokens it fires on.
 
-    The concept leads when held-out texts confirm it and most firings are on it
+    The concept leads when held-out texts confirm it and enough firings are on it
     (``ConceptMatch.names_feature``). The tokens follow,
     most frequent first; an ellipsis says that they are examples of more.
 
