@@ -131,7 +131,7 @@ def _flat(record: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 def _model(manifest: Mapping[str, Any], model: Mapping[str, Any]) -> str:
     parts = [model_name(manifest)]
     if isinstance(model.get("n_parameters"), int):
-        parts.append(f"{figure(model['n_parameters'] / 1e6)} M parameters")
+        parts.append(f"{figure(model['n_parameters'] / 1e6)}\N{NO-BREAK SPACE}M parameters")
     if isinstance(model.get("n_layers"), int):
         parts.append(f"{model['n_layers']} layers")
     return ", ".join(parts)
