@@ -4,12 +4,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tiny_models import FAMILIES
 
 from cofire.corpus import Corpus
 from cofire.models import CaptureSettings, LanguageModel, capture_activations, capture_texts
 from cofire.models.batching import pad, plan_batches
 from cofire.site import Site
+from tiny_models import FAMILIES
 
 SITES = [Site(2, "resid_post"), Site(1, "mlp")]
 Build = Callable[[str], LanguageModel]
@@ -51,6 +51,16 @@ def test_batches_keep_to_both_limits() -> None:
     for batch in batches[1:]:
         assert len(batch) <= 3
         assert len(batch) * max(lengths[place] for place in batch) <= 12
+
+
+def test_padding_of_a_batch_costs_no_more_than_another_pass() -> None:
+    lengths = [10] * 3 + [9, 8, 7, 2, 2]
+    batches = list(plan_batches(lengths, batch_tokens=1000, pass_cost=4))
+    assert [[lengths[place] for place in batch] for batch in batches] == [
+        [10, 10, 10, 9, 8],
+        [7],
+        [2, 2],
+    ]
 
 
 def test_padding_counts_positions_from_the_first_token() -> None:

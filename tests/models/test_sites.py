@@ -6,12 +6,13 @@ from typing import get_args
 
 import pytest
 import torch
-from tiny_models import FAMILIES, N_LAYERS, Family, literal
 from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
 
 from cofire.corpus import Corpus
 from cofire.models import CaptureSettings, LanguageModel, capture_activations
 from cofire.site import Site, SiteKind
+from tiny_models import COMMON, FAMILIES, N_LAYERS, Family, literal, tiny_model
 
 Build = Callable[[str], LanguageModel]
 
@@ -77,3 +78,37 @@ def test_structure_is_found(name: str, build: Build) -> None:
     assert model.d_mlp(0) == last.width
     assert model.site_width(Site(0, "resid_post")) == 32
     assert model.describe()["architecture"] == type(model.model).__name__
+
+
+@pytest.mark.parametrize("name", ["granite", "gemma3_text", "olmo2", "falcon", "phi"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_what_the_mlp_adds_is_found_in_half_precision(
+    name: str, dtype: torch.dtype, tokenizer: PreTrainedTokenizerBase
+) -> None:
+    model = LanguageModel(tiny_model(name).to(dtype), tokenizer)
+    for layer in range(N_LAYERS):
+        scale = model.resolve(Site(layer, "mlp_out")).scale
+        assert scale == pytest.approx(FAMILIES[name].factor, rel=1e-3)
+
+
+def test_language_model_inside_a_model_that_also_sees(
+    tokenizer: PreTrainedTokenizerBase, corpus: Corpus
+) -> None:
+    sight = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": N_LAYERS,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+    }
+    config = AutoConfig.for_model(
+        "gemma3",
+        text_config={**COMMON, "head_dim": 8},
+        vision_config=sight,
+        mm_tokens_per_image=4,
+    )
+    model = LanguageModel(AutoModelForCausalLM.from_config(config), tokenizer)
+    site = Site(1, "mlp")
+    assert model.resolve(site).module is model.trunk.language_model.layers[1].mlp.down_proj
+    assert capture_activations(model, corpus, [site])[site].shape[1] == 48

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tiny_models import COMMON, tiny_model
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerBase
 
@@ -10,6 +9,7 @@ from cofire.corpus import Corpus
 from cofire.errors import ModelError
 from cofire.models import LanguageModel, capture_activations
 from cofire.site import Site
+from tiny_models import COMMON, tiny_model
 
 
 class NoMLP(nn.Module):
@@ -70,8 +70,11 @@ def test_model_without_a_stack_of_blocks(tokenizer: PreTrainedTokenizerBase) -> 
         LanguageModel(model, tokenizer)
 
 
-def test_post_norm_residual_has_no_mlp_out(tokenizer: PreTrainedTokenizerBase) -> None:
-    model = LanguageModel(tiny_model("opt", do_layer_norm_before=False), tokenizer)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_post_norm_residual_has_no_mlp_out(
+    tokenizer: PreTrainedTokenizerBase, dtype: torch.dtype
+) -> None:
+    model = LanguageModel(tiny_model("opt", do_layer_norm_before=False).to(dtype), tokenizer)
     assert model.d_mlp(0) == 48
     with pytest.raises(ModelError, match="has no mlp_out site: what its MLP adds passes through"):
         model.resolve(Site(0, "mlp_out"))

@@ -10,21 +10,38 @@ from cofire.types import Int, Tensor
 
 PaddingSide: TypeAlias = Literal["left", "right"]
 
+CPU_PASS_COST, GPU_PASS_COST = 32, 2048
+"""What a forward pass costs beside its tokens, in tokens: on 2 CPU cores a pass of Gemma 3 270M
+takes 20 ms and 1.2 ms a token. A GPU needs thousands of tokens before a pass takes longer."""
+
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 1024, 16_384
+"""Tokens of a batch beyond which throughput no longer rises."""
+
 
 def plan_batches(
-    lengths: Sequence[int], *, batch_tokens: int, batch_size: int | None = None
+    lengths: Sequence[int],
+    *,
+    batch_tokens: int,
+    batch_size: int | None = None,
+    pass_cost: int = CPU_PASS_COST,
 ) -> Iterator[list[int]]:
     """Group texts of like length, longest first, so that little is spent on padding.
 
-    Longest first, because a batch that does not fit into memory then fails at the start.
+    A batch ends when it is full, or when another text would bring its padding above what one more
+    forward pass costs. Longest first, because a batch that does not fit into memory then fails at
+    the start.
 
     Args:
         lengths: tokens of each text.
         batch_tokens: most tokens of a batch, padding included; a longer text goes alone.
         batch_size: most texts of a batch; None for no limit.
+        pass_cost: what a forward pass costs beside its tokens, in tokens.
 
     Yields:
         Places in ``lengths``, each place once.
+
+    Raises:
+        InputError: when a limit is below 1.
 
     >>> list(plan_batches([3, 9, 4, 4], batch_tokens=9))
     [[1], [2, 3], [0]]
@@ -33,13 +50,19 @@ def plan_batches(
         raise InputError(
             f"batch_tokens and batch_size must be at least 1; got {batch_tokens} and {batch_size}."
         )
-    order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
-    start = 0
-    while start < len(order):
-        fitting = max(1, batch_tokens // max(1, lengths[order[start]]))
-        stop = start + min(fitting, batch_size or fitting)
-        yield order[start:stop]
-        start = stop
+    batch: list[int] = []
+    longest = padding = 0
+    for place in sorted(range(len(lengths)), key=lambda place: (-lengths[place], place)):
+        padding += longest - lengths[place]
+        full = (len(batch) + 1) * longest > batch_tokens or len(batch) == batch_size
+        if batch and (full or padding > pass_cost):
+            yield batch
+            batch = []
+        if not batch:
+            longest, padding = lengths[place], 0
+        batch.append(place)
+    if batch:
+        yield batch
 
 
 def pad(

@@ -205,26 +205,28 @@ def _norm_after(projection: Call, inside: list[Call]) -> Call | None:
 def _added_scale(block: Call, source: Call) -> float | None:
     """The factor c for which the block adds c times the source's output to the stream.
 
-    The block is run once as it is and once with the source's output replaced by large noise; the
-    difference must be c times the difference of the two, to rounding. None when it is not.
+    The block is run with noise in place of the source's output, and with nothing in its place:
+    the difference must be c times the noise, to rounding. The noise is far larger than the stream,
+    so that c can be read off in half precision, and larger in some rows than in others, so that a
+    norm after the sum shows. None when there is no such c.
     """
-    if source.output is None or block.input is None:
+    if source.output is None:
         return None
-    shape, device, dtype = source.output.shape, source.output.device, source.output.dtype
-    plain = run_again(block)
-    limit = torch.finfo(dtype)
+    limit = torch.finfo(source.output.dtype)
+    plain = run_again(block).cpu().double()
     size = min(100 * max(1.0, plain.abs().max().item()), limit.max / 1000)
-    noise = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device, dtype) * size
+    noise = size * torch.randn(source.output.shape, generator=torch.Generator().manual_seed(0))
+    noise[..., ::2, :] /= 4
+    noise = noise.to(source.output)
     with replaced_output(source.module, noise):
-        changed = run_again(block)
+        changed = run_again(block).cpu().double()
     with replaced_output(source.module, torch.zeros_like(noise)):
-        without = run_again(block)
-    added = (changed.double() - without.double()).flatten()
-    given = noise.double().flatten()
-    rounding = changed.double().abs().flatten() + without.double().abs().flatten() + size
-    weight = rounding.square().reciprocal()
+        without = run_again(block).cpu().double()
+    added, given = (changed - without).flatten(), noise.cpu().double().flatten()
+    summed = changed.abs() + without.abs() + plain.abs() + plain.abs().mean()
+    weight = summed.flatten().square().reciprocal()
     scale = ((added * given * weight).sum() / (given.square() * weight).sum()).item()
-    tolerance = _SCALE_TOLERANCE * limit.eps * rounding
+    tolerance = _SCALE_TOLERANCE * limit.eps * (summed.flatten() + (scale * given).abs())
     if not ((added - scale * given).abs() <= tolerance).all():
         return None
     return 1.0 if abs(scale - 1) <= 8 * limit.eps else scale
