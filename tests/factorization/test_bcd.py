@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from cofire.errors import ConvergenceWarning
-from cofire.factorization import BlockCoordinateDescent, SemiNMF
+from cofire.factorization import BlockCoordinateDescent, SemiNMF, bcd
 from cofire.factorization.data import DataMatrix
-from cofire.factorization.planted import plant
-from cofire.factorization.repair import replace_atoms, weak_atoms
+from cofire.factorization.planted import plant, recovery
+from cofire.factorization.repair import Swaps, apply_swaps, prices, propose_swaps
 from cofire.factorization.state import Correlator, FactorState
 from cofire.nnls import DEFAULT_TOL, kkt_residual
 
@@ -125,7 +125,8 @@ class Impatient(BlockCoordinateDescent):
         raise KeyboardInterrupt
 
 
-def weakened(planted, atoms):
+def settled(planted, atoms):
+    """Codes for these atoms under the start's penalty, the atoms left as they are."""
     data = DataMatrix([planted.X])
     state = FactorState(data, atoms, 6)
     for _ in range(3):
@@ -133,33 +134,71 @@ def weakened(planted, atoms):
     return state
 
 
-def test_weak_atoms_are_dead_or_second_copies(planted):
+def swaps_for(state):
+    penalty = 0.03 * state.data.median_row_norm
+    return propose_swaps(state, penalty, 3, torch.Generator().manual_seed(0))
+
+
+def test_only_what_earns_nothing_is_offered_for_swaps(planted):
     atoms = planted.atoms.clone()
+    assert len(swaps_for(settled(planted, atoms)).atoms) == 0
     atoms[4] = 0
-    state = weakened(planted, atoms)
-    assert weak_atoms(state).tolist() == [4]
+    state = settled(planted, atoms)
+    assert prices(state)[4] == 0
+    assert swaps_for(state).atoms.tolist() == [4]
     atoms[4] = atoms[7]
-    assert weak_atoms(weakened(planted, atoms)).tolist() in ([4], [7])
-    assert weak_atoms(weakened(planted, planted.atoms)).tolist() == []
+    state = settled(planted, atoms)
+    assert prices(state)[[4, 7]].max() < 1e-3 * prices(state).median()
+    assert swaps_for(state).atoms.tolist() in ([4], [7])
 
 
-def test_a_replaced_atom_finds_what_was_missing(planted):
+def test_a_swap_finds_what_was_missing(planted):
     atoms = planted.atoms.clone()
     atoms[4] = 0
-    state = weakened(planted, atoms)
-    replace_atoms(state, weak_atoms(state), torch.Generator().manual_seed(0))
+    state = settled(planted, atoms)
+    apply_swaps(state, swaps_for(state))
     for _ in range(5):
         state.sweep(0.03 * state.data.median_row_norm, code_sweeps=2, atom_sweeps=2)
     assert state.atoms[4] @ planted.atoms[4] > 0.9
 
 
-def test_a_repair_that_does_not_help_is_taken_back(planted):
+def test_prices_foretell_what_leaving_an_atom_out_costs(planted):
+    """Exact where the constraint is not active: signed least squares without atom j."""
+    generator = torch.Generator().manual_seed(0)
+    X = torch.rand(200, 30, generator=generator, dtype=torch.float64)
+    state = FactorState(DataMatrix([X], compute_dtype=torch.float64), X[:4], 30)
+    state.codes = torch.linalg.lstsq(state.atoms.T, X.T).solution
+    state.products.add(state.codes, X)
+
+    def loss(D):
+        return (X.T - D.T @ torch.linalg.lstsq(D.T, X.T).solution).square().sum()
+
+    rises = [loss(state.atoms[[i for i in range(4) if i != j]]) for j in range(4)]
+    expected = torch.stack(rises) - loss(state.atoms)
+    torch.testing.assert_close(prices(state), expected, rtol=1e-4, atol=0)
+
+
+def test_repairs_are_recorded_and_never_raise_the_objective(planted):
     start = planted.atoms.clone()
-    start[4] = start[7]
-    snmf = fit(planted, init=start, solver=BlockCoordinateDescent(repair_every=1))
+    start[4] = 0
+    snmf = fit(planted, init=start)
     repairs = [record for record in snmf.history_ if record.phase == "repair"]
-    assert any(record.replaced == 1 for record in repairs)
+    assert repairs[0].replaced == 1
+    assert recovery(torch.from_numpy(snmf.components_), planted.atoms).min() > 0.95
     assert (np.diff(snmf.objective_) <= 1e-6 * snmf.objective_[:-1]).all()
+
+
+def test_a_repair_that_does_not_help_is_taken_back(planted, monkeypatch):
+    def bad_bargain(state, penalty, most, generator):
+        noise = torch.randn(most, 120, generator=generator)
+        return Swaps(torch.arange(most), noise / noise.norm(dim=1, keepdim=True))
+
+    monkeypatch.setattr(bcd, "propose_swaps", bad_bargain)
+    snmf = fit(planted)
+    repairs = [record for record in snmf.history_ if record.phase == "repair"]
+    assert repairs
+    assert all(record.replaced == 0 for record in repairs)
+    assert recovery(torch.from_numpy(snmf.components_), planted.atoms).min() > 0.95
 
 
 @pytest.mark.parametrize("kept", [1, 2, 60])

@@ -29,7 +29,7 @@ from cofire.factorization.atoms import unit_atoms
 from cofire.factorization.constraints import keep_largest
 from cofire.factorization.initialization import initial_atoms
 from cofire.factorization.objective import Products, squared_error
-from cofire.factorization.repair import replace_atoms, weak_atoms
+from cofire.factorization.repair import apply_swaps, propose_swaps
 from cofire.factorization.solver import Factors, History, Phase, Problem, Solver, StopReason
 from cofire.factorization.state import FactorState
 from cofire.nnls import nonnegative_codes
@@ -40,6 +40,7 @@ STOP_WINDOW = 5
 
 _EXACT = 10.0  # roundings of ||X||^2 within which a fit counts as exact
 _TRIAL_SWEEPS = 2
+_MOST_SWAPPED = 0.1  # fraction of the atoms in one repair; halved by every one taken back
 
 
 @dataclass(frozen=True)
@@ -57,11 +58,11 @@ class BlockCoordinateDescent(Solver):
     """
 
     start_penalty: float = 0.03
-    penalty_sweeps: int = 15
+    penalty_sweeps: int = 20
     first_code_sweeps: int = 6
     code_sweeps: int = 2
-    atom_sweeps: int = 2
-    repair_every: int = 4
+    atom_sweeps: int = 4
+    repair_every: int = 5
 
     name: ClassVar[str] = "bcd"
     starts: ClassVar[tuple[str, ...]] = ("kmeans++", "random", "svd")
@@ -90,6 +91,7 @@ class _Run:
         self.end_penalty = problem.absolute_penalty
         start_penalty = settings.start_penalty * problem.data.median_row_norm
         self.start_penalty = max(start_penalty, self.end_penalty)
+        self.most_swaps = max(1, int(_MOST_SWAPPED * problem.n_features))
 
     def solve(self) -> Factors:
         try:
@@ -143,15 +145,17 @@ class _Run:
         return outcome.objective
 
     def _repair(self, objective: float) -> None:
-        """Replace weak atoms on trial; keep the change only if the objective drops."""
-        weak = weak_atoms(self.state)
-        if len(weak) == 0:
+        """Swap atoms on trial; keep the change only if the objective drops."""
+        generator = self.problem.generator
+        swaps = propose_swaps(self.state, self.start_penalty, self.most_swaps, generator)
+        count = len(swaps.atoms)
+        if count == 0:
             return
         saved = self.state.snapshot()
         last = self.history.records[-1]
         accepted = False
         try:
-            replace_atoms(self.state, weak, self.problem.generator)
+            apply_swaps(self.state, swaps)
             for _ in range(_TRIAL_SWEEPS):
                 outcome = self.state.sweep(
                     self.start_penalty,
@@ -163,6 +167,8 @@ class _Run:
         finally:
             if not accepted:
                 self.state.restore(saved)
+        if not accepted:
+            self.most_swaps = max(1, count // 2)
         self.history.add(
             "repair",
             self.iteration,
@@ -170,7 +176,7 @@ class _Run:
             objective=outcome.objective if accepted else last.objective,
             code_density=outcome.code_density if accepted else last.code_density,
             support_churn=outcome.support_churn if accepted else 0.0,
-            replaced=len(weak) if accepted else 0,
+            replaced=count if accepted else 0,
         )
 
     def _finish(self, reason: StopReason) -> Factors:

@@ -1,55 +1,99 @@
-"""Replacing atoms that do nothing: dead, duplicate or nearly useless ones."""
+"""Swapping atoms that earn little for directions that the residual holds.
+
+One number ranks the atoms: what the objective would rise by if atom j were taken away and the other
+codes adapted, estimated without the constraint C >= 0 as
+
+    price_j = G_jj / (H^-1)_jj,    G = C^T C,  H = D D^T
+
+(the saliency of Hassibi & Stork 1993). It is near zero for a dead atom (G_jj = 0), for either of
+two equal atoms ((H^-1)_jj is large) and for an atom that does nothing. Once one atom is given up
+the others are priced anew, so that of two equal atoms one stays. A new direction z is worth, as a
+lower bound, what it takes off the objective with all other codes unchanged:
+
+    worth = sum over rows of max(0, r . z - penalty)^2,    r = x - c D
+
+An atom is swapped when a direction is worth more than the atom's price. The estimates propose; the
+caller sweeps, compares the true objective, and takes the swaps back if it is not lower.
+"""
+
+from dataclasses import dataclass
 
 import torch
 
-from cofire.factorization.atoms import DEAD_ENERGY, unit_atoms
+from cofire.factorization.atoms import unit_atoms
 from cofire.factorization.constraints import keep_largest
 from cofire.factorization.initialization import kmeans
 from cofire.factorization.state import FactorState
-from cofire.types import AtomMatrix, Int, Tensor
+from cofire.types import AtomMatrix, Float, Int, Tensor
 
-DUPLICATE_COSINE = 0.95
-"""|cosine| above which two atoms count as the same."""
-
-_USELESS_SHARE = 0.01  # of the median usefulness
-_MOST_REPLACED = 0.1  # fraction of the atoms in one repair
 _SAMPLE_ROWS = 4096
+_RIDGE = 1e-6
 
 
-def weak_atoms(state: FactorState) -> Int[Tensor, "features"]:
-    """Atoms that are dead, the less useful of a duplicate pair, or nearly useless; worst first.
+@dataclass(frozen=True)
+class Swaps:
+    """Atoms to give up and the unit directions to put in their place, best bargain first."""
 
-    The usefulness of atom j is G_jj ||D_j||^2: what the squared error rises by when it is taken
-    away and nothing else moves.
-    """
+    atoms: Int[Tensor, "features"]
+    directions: AtomMatrix
+
+
+def prices(state: FactorState) -> Float[Tensor, "features"]:
+    """``price_j`` of every atom, for the codes and atoms of the last sweep."""
+    energy, inverse = _price_parts(state)
+    return energy / inverse.diagonal()
+
+
+def _price_parts(state: FactorState) -> tuple[Tensor, Tensor]:
+    """G_jj for unit atoms, and H^-1."""
     unit, norms = unit_atoms(state.atoms)
-    energy = state.products.gram.diagonal().to(norms.dtype)
-    useful = energy * norms.square()
-    weak = (useful <= _USELESS_SHARE * useful.median()) | (energy <= DEAD_ENERGY * energy.max())
-    same = (unit @ unit.T).abs() > DUPLICATE_COSINE
-    order = torch.arange(len(useful), device=useful.device)
-    outranked = (useful[None, :] > useful[:, None]) | (
-        (useful[None, :] == useful[:, None]) & (order[None, :] < order[:, None])
-    )
-    weak |= (same & outranked).any(dim=1)
-    ranked = torch.argsort(useful, stable=True)
-    ranked = ranked[weak[ranked]]
-    return ranked[: max(1, int(_MOST_REPLACED * len(useful)))]
+    gram = state.products.gram
+    wide = unit.to(gram.dtype)
+    ridge = _RIDGE * torch.eye(len(unit), dtype=gram.dtype, device=gram.device)
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(wide @ wide.T + ridge))
+    return gram.diagonal() * norms.to(gram.dtype).square(), inverse
 
 
-def replace_atoms(
-    state: FactorState, weak: Int[Tensor, "weak"], generator: torch.Generator
-) -> None:
-    """Put directions that the model misses in place of weak atoms, with zero codes.
+def propose_swaps(
+    state: FactorState, penalty: float, most: int, generator: torch.Generator
+) -> Swaps:
+    """Directions missing from the model, each for an atom with a lower price; often none.
 
-    The directions are centres of a spherical k-means over the residuals of a sample of rows.
+    Args:
+        state: after a sweep.
+        penalty: absolute L1 weight on the codes.
+        most: how many atoms may be swapped.
+        generator: draws the rows and centres; the same one gives the same proposal.
     """
-    state.codes[weak] = 0
-    state.atoms[weak] = _missing_directions(state, len(weak), generator)
+    data = state.data
+    order = torch.randperm(data.n_rows, generator=generator)[:_SAMPLE_ROWS].sort().values
+    residual = data.take(order) - state.codes[:, order.to(data.device)].T @ state.atoms
+    directions = _centres(residual, min(most, len(order)), state.kept, generator)
+    pull = (residual @ directions.T - penalty).clamp_(min=0)
+    worth = pull.square().sum(dim=0).to(state.products.gram.dtype) * (data.n_rows / len(order))
+    worth, best = worth.sort(descending=True, stable=True)
+    given_up: list[int] = []
+    energy, inverse = _price_parts(state)
+    for value in worth.tolist():
+        price = energy / inverse.diagonal()
+        price[given_up] = torch.inf
+        cheapest = int(price.argmin())
+        if value <= float(price[cheapest]):
+            break
+        given_up.append(cheapest)
+        column = inverse[:, cheapest]
+        inverse = inverse - torch.outer(column, column) / column[cheapest]
+    atoms = torch.tensor(given_up, dtype=torch.int64, device=data.device)
+    return Swaps(atoms, directions[best[: len(given_up)]])
 
 
-def _missing_directions(state: FactorState, count: int, generator: torch.Generator) -> AtomMatrix:
-    order = torch.randperm(state.data.n_rows, generator=generator)[:_SAMPLE_ROWS].sort().values
-    residual = state.data.take(order) - state.codes[:, order.to(state.codes.device)].T @ state.atoms
-    directions, _ = unit_atoms(residual)
-    return unit_atoms(keep_largest(kmeans(directions, count, generator), state.kept))[0]
+def _centres(residual: Tensor, count: int, kept: int, generator: torch.Generator) -> AtomMatrix:
+    """Sparse unit directions in which many rows of the residual point (spherical k-means)."""
+    centres = kmeans(unit_atoms(residual)[0], count, generator)
+    return unit_atoms(keep_largest(centres, kept))[0]
+
+
+def apply_swaps(state: FactorState, swaps: Swaps) -> None:
+    """Put the directions in place, with zero codes."""
+    state.codes[swaps.atoms] = 0
+    state.atoms[swaps.atoms] = swaps.directions
