@@ -148,6 +148,9 @@ def capture_batches(
         settings: how to capture.
         texts_per_slice: number of texts of each result; also the window within which texts are
             sorted by length.
+
+    Raises:
+        InputError, DataError, ModelError: as ``capture_texts``.
     """
     if texts_per_slice < 1:
         raise InputError(f"texts_per_slice must be at least 1; got {texts_per_slice}.")
@@ -239,7 +242,14 @@ def _distinct(sites: Sequence[Site]) -> list[Site]:
 def capture_provenance(
     model: LanguageModel, corpus: Corpus, settings: CaptureSettings, captured: Captured
 ) -> dict[str, Any]:
-    """What made the rows, as plain JSON values."""
+    """What made the rows, as plain JSON values.
+
+    Args:
+        model: the model.
+        corpus: all texts.
+        settings: how they were captured.
+        captured: what came out, for the texts that were cut or skipped.
+    """
     return {
         "model": model.describe(),
         "corpus": corpus.fingerprint,

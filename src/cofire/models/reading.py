@@ -24,7 +24,22 @@ def read_rows(
     places: list[int],
     side: PaddingSide,
 ) -> dict[Site, Tensor]:
-    """Rows of one batch at every site, still on the device, texts in the order of ``places``."""
+    """Rows of one batch at every site.
+
+    Args:
+        model: the model.
+        handles: the sites; the pass ends when the last of them has been read.
+        texts: tokenized texts.
+        places: which of them make up the batch.
+        side: where padding goes.
+
+    Returns:
+        For each site a matrix [rows channels] on the model's device, texts in the order of
+        ``places``.
+
+    Raises:
+        ModelError: when the pass never comes by a site, or the batch does not fit into memory.
+    """
     pad_id = model.tokenizer.pad_token_id
     if pad_id is None or pad_id >= model.n_embeddings:
         pad_id = 0  # masked, so that any token will do
@@ -56,6 +71,11 @@ def read_rows(
         model.run(tokens, mask, positions)
     except _AllSeen:
         return seen
+    except torch.cuda.OutOfMemoryError as error:
+        raise ModelError(
+            f"{tokens.numel()} tokens at once do not fit into the memory of {model.device}; "
+            "lower batch_tokens or max_length, or load the model in bfloat16."
+        ) from error
     finally:
         for hook in hooks:
             hook.remove()
@@ -71,7 +91,19 @@ def finite_rows(
     destination: Tensor,
     corpus: Corpus,
 ) -> Tensor:
-    """Values as the number type asked for, in main memory, all of them finite."""
+    """Values as the number type asked for, in main memory, all of them finite.
+
+    Args:
+        values: rows of one batch at one site.
+        dtype: number type of the result.
+        site: where they were read, for the message.
+        table: tokens of all rows.
+        destination: line in the table of each row of ``values``.
+        corpus: the texts.
+
+    Raises:
+        ModelError: naming token and text of the first row that is not finite.
+    """
     converted = values.to(dtype)
     if not torch.isfinite(converted.sum(dtype=torch.float32)):
         finite = torch.isfinite(converted).all(dim=1)
