@@ -27,7 +27,7 @@ from cofire.store.summary import CONCEPT_AUROC, summary
 
 LAYERS = "0,5,11,17"
 SPARSITIES = (0.05, 0.01)
-WEEKDAYS = set(["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"])
+WEEKDAYS = set("monday tuesday wednesday thursday friday saturday sunday".split())
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def write_page(runs: dict[Cell, Run], store: ActivationStore, iterations: int) -
         f"Model: `{first.manifest['model']['name']}` "
         f"(fingerprint `{first.manifest['model']['fingerprint'][:12]}`), a 4-bit quantised release "
         f"of Gemma 3 270M, MLP activations of {rows['channels']:,} neurons. Texts: the bundled "
-        f"concept corpus, {len(store.corpus):,} sentences of {len(store.corpus.concepts)} concepts and "
-        f"neutral ones, {rows['rows']:,} tokens, {rows['training_rows']:,} of them for fitting. "
+        f"concept corpus, {len(store.corpus):,} sentences of {len(store.corpus.concepts)} concepts "
+        f"and neutral ones, {rows['rows']:,} tokens, {rows['training_rows']:,} of them for fitting. "
         f"k = 100. Computed on {environment['cpu_count']} CPU cores with torch "
         f"{environment['torch']}."
     )

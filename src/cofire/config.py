@@ -16,7 +16,6 @@ from cofire.errors import InputError
 from cofire.site import SiteKind
 
 _Config = TypeVar("_Config", bound="Config")
-_Flag = tyro.conf.FlagCreatePairsOff
 
 
 class Config(BaseModel):
@@ -73,7 +72,7 @@ class CaptureConfig(Config):
         "fraction (0.2). Held-out texts are never fitted, only used to judge.",
     )
     limit: int | None = Field(None, description="Read at most this many texts.")
-    skip_bad_rows: _Flag[bool] = Field(
+    skip_bad_rows: Annotated[bool, tyro.conf.FlagCreatePairsOff] = Field(
         False, description="Leave out rows and texts that cannot be used, and name them."
     )
     max_length: int | None = Field(
@@ -152,13 +151,13 @@ class DemoConfig(FitConfig):
 class ListingConfig(Config):
     """How a listing is printed."""
 
-    as_json: Annotated[_Flag[bool], tyro.conf.arg(name="json")] = Field(
+    as_json: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="json")] = Field(
         False, description="Print JSON."
     )
-    as_csv: Annotated[_Flag[bool], tyro.conf.arg(name="csv")] = Field(
+    as_csv: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="csv")] = Field(
         False, description="Print CSV."
     )
-    as_table: Annotated[_Flag[bool], tyro.conf.arg(name="table")] = Field(
+    as_table: Annotated[bool, tyro.conf.FlagCreatePairsOff, tyro.conf.arg(name="table")] = Field(
         False, description="Print a table (the default)."
     )
 

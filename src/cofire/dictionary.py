@@ -130,7 +130,8 @@ class Dictionary:
     @classmethod
     def from_parts(cls, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> "Dictionary":
         """Put together what ``tensors`` and ``settings`` took apart."""
-        return cls(**tensors, **{**settings, "site": Site.parse(settings["site"])})
+        parts: dict[str, Any] = {**tensors, **settings, "site": Site.parse(settings["site"])}
+        return cls(**parts)
 
     @classmethod
     def from_estimator(

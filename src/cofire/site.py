@@ -9,14 +9,14 @@ from cofire.errors import InputError
 SiteKind: TypeAlias = Literal["mlp", "mlp_out", "attn", "resid_pre", "resid_post"]
 
 # TransformerLens spelling of each kind, so that names agree with SAELens and Neuronpedia records.
-_HOOK_POINTS: dict[str, str] = {
+_HOOK_POINTS: dict[SiteKind, str] = {
     "mlp": "mlp.hook_post",
     "mlp_out": "hook_mlp_out",
     "attn": "attn.hook_z",
     "resid_pre": "hook_resid_pre",
     "resid_post": "hook_resid_post",
 }
-_KIND_OF = {hook: kind for kind, hook in _HOOK_POINTS.items()}
+_KIND_OF: dict[str, SiteKind] = {hook: kind for kind, hook in _HOOK_POINTS.items()}
 _NAME = re.compile(r"blocks\.(\d+)\.(.+)")
 
 

@@ -39,6 +39,13 @@ def test_contexts_and_types_come_from_training_texts_only(features):
     assert len(shown) == 8
 
 
+def test_a_context_names_its_row_of_the_activations(features):
+    data = builders.activations()
+    for context in features[1].contexts:
+        assert data.tokens.surface(context.row) == context.tokens[context.focus]
+        assert data.tokens.text_id[context.row] == context.text_id
+
+
 def test_a_feature_of_one_token_is_flagged(features):
     assert features[2].one_token
     assert features[2].firing_types[0][0] == "the"

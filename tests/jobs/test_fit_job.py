@@ -110,7 +110,11 @@ def test_a_mistaken_setting_costs_no_work(config):
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"n_components": 10**6}, "rows"), ({"sparsity": 1.5}, "sparsity"), ({"sparsity": 0.0}, "sparsity")],
+    [
+        ({"n_components": 10**6}, "rows"),
+        ({"sparsity": 1.5}, "sparsity"),
+        ({"sparsity": 0.0}, "sparsity"),
+    ],
 )
 def test_settings_out_of_range(config, change, message):
     with pytest.raises(InputError, match=message):

@@ -60,27 +60,30 @@ class ContextFinder:
         codes: [rows features], ≥ 0 where the method promises it; rows in text order.
         tokens: one line a row.
         corpus: the texts.
+        row_numbers: what ``Context.row`` calls each row; 0, 1, 2 … by default.
         window: tokens shown on each side of the firing one.
     """
 
     def __init__(
-        self, codes: CodeMatrix, tokens: TokenTable, corpus: Corpus, *, window: int = 16
+        self,
+        codes: CodeMatrix,
+        tokens: TokenTable,
+        corpus: Corpus,
+        *,
+        row_numbers: np.ndarray | None = None,
+        window: int = 16,
     ) -> None:
         self._codes = codes.float().cpu()
         self._tokens = tokens
         self._corpus = corpus
+        self._row_numbers = np.arange(len(tokens)) if row_numbers is None else row_numbers
         self._window = window
         types = [token_type(piece) for piece in tokens.pieces]
         numbers = {name: number for number, name in enumerate(dict.fromkeys(types))}
-        self._type_of_piece = np.array([numbers[name] for name in types], dtype=np.int64)
+        self._type_of_row = np.array([numbers[name] for name in types], np.int64)[tokens.piece]
         edges = np.flatnonzero(np.diff(tokens.text_id)) + 1
         self._starts = np.concatenate([[0], edges])
         self._ends = np.concatenate([edges, [len(tokens)]])
-
-    @property
-    def row_types(self) -> np.ndarray:
-        """Number of the token type of every row."""
-        return self._type_of_piece[self._tokens.piece]
 
     def top(self, feature: int, n: int = 10) -> list[Context]:
         """The strongest contexts, every token type once before any type comes twice.
@@ -91,7 +94,7 @@ class ContextFinder:
         column = self._codes[:, feature]
         strongest = column.topk(min(_MAX_CANDIDATES, len(column)))
         rows = strongest.indices[strongest.values > 0].tolist()
-        types = self._type_of_piece[self._tokens.piece[rows]] if rows else []
+        types = self._type_of_row[rows].tolist()
         seen_types: set[int] = set()
         seen_texts: set[int] = set()
         chosen: list[int] = []
@@ -101,7 +104,7 @@ class ContextFinder:
             if kind in seen_types:
                 repeated.append(row)
                 continue
-            seen_types.add(int(kind))
+            seen_types.add(kind)
             seen_texts.add(text)
             chosen.append(row)
             if len(chosen) == n:
@@ -134,7 +137,7 @@ class ContextFinder:
         end = min(int(self._ends[text]), row + self._window + 1)
         text_id = int(self._tokens.text_id[row])
         return Context(
-            row=row,
+            row=int(self._row_numbers[row]),
             text_id=text_id,
             code=float(self._codes[row, feature]),
             quantile=quantile,

@@ -177,7 +177,13 @@ def read_features(
     tokens = activations.tokens.take(train)
     train_codes = codes if train.all() else codes[train]
     atoms = dictionary.atoms.cpu()
-    finder = ContextFinder(train_codes, tokens, activations.corpus, window=window)
+    finder = ContextFinder(
+        train_codes,
+        tokens,
+        activations.corpus,
+        row_numbers=np.flatnonzero(train),
+        window=window,
+    )
     profile = concept_profile(codes, activations.tokens.text_id, activations.corpus)
     state = health(atoms, train_codes)
     projections: Sequence[VocabularyProjection | None] = [None] * len(atoms)

@@ -49,7 +49,9 @@ class StoredRows:
     def __init__(self, path: Path, *, layers: str | None, device: str, progress: Progress) -> None:
         self._store = ActivationStore.open(path)
         self.name = path.resolve().name
-        self.header = {key: self._store.manifest[key] for key in ("model", "capture", "corpus")}
+        self.header: Mapping[str, Any] = {
+            key: self._store.manifest[key] for key in ("model", "capture", "corpus")
+        }
         self.sites = self._store.sites
         if layers is not None and layers != "all":
             wanted = parse_layers(layers)
@@ -100,7 +102,7 @@ class FreshRows:
         self._settings = capture_settings(config)
         self._progress = progress
         self.name = run_name(self.model, self.sites)
-        self.header = {
+        self.header: Mapping[str, Any] = {
             "model": self.model.describe(),
             "capture": capture_header(config),
             "corpus": {"texts": len(self._corpus), "sha256": self._corpus.fingerprint},

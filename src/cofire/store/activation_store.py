@@ -13,6 +13,7 @@ is done, the rest is still to do.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class ActivationStore:
             },
         )
         table = pa.Table.from_pylist([asdict(text) for text in corpus], schema=_TEXT_SCHEMA)
-        archive.write(_TEXTS, lambda file: pq.write_table(table, file))
+        archive.write(_TEXTS, partial(pq.write_table, table))
         archive.save()
         return cls(archive, corpus)
 
@@ -153,11 +154,11 @@ class ActivationStore:
         if len(tokens) and set(X) != set(self.sites):
             raise StoreError(f"A shard of {self.path} must hold exactly the sites of the store.")
         table = token_table(tokens)
-        self._archive.write(_tokens_part(number), lambda file: pq.write_table(table, file))
+        self._archive.write(_tokens_part(number), partial(pq.write_table, table))
         for site, rows in X.items():
             self._archive.write(
                 _site_part(number, site),
-                lambda file, rows=rows: save_file({"activations": rows.contiguous()}, file),
+                partial(save_file, {"activations": rows.contiguous()}),
             )
         self._archive.manifest["shards"][number]["rows"] = len(tokens)
         self._archive.save()

@@ -14,6 +14,7 @@ Layout, format version 1::
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -166,10 +167,10 @@ class Run:
         site = dictionary.site
         write = self._archive.write
         tensors = {name: tensor.cpu().contiguous() for name, tensor in dictionary.tensors().items()}
-        write(f"{site.name}/dictionary.safetensors", lambda file: save_file(tensors, file))
+        write(f"{site.name}/dictionary.safetensors", partial(save_file, tensors))
         write(
             f"{site.name}/codes.safetensors",
-            lambda file: save_file({"codes": codes.cpu().contiguous()}, file),
+            partial(save_file, {"codes": codes.cpu().contiguous()}),
         )
         tables = {
             "rows": token_table(tokens),
@@ -177,9 +178,7 @@ class Run:
             **to_tables(features),
         }
         for name, table in tables.items():
-            write(
-                f"{site.name}/{name}.parquet", lambda file, table=table: pq.write_table(table, file)
-            )
+            write(f"{site.name}/{name}.parquet", partial(pq.write_table, table))
         self._archive.manifest["sites"][site.name] = {
             "dictionary": dictionary.settings(),
             "fit": asdict(features.fit),
