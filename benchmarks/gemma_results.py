@@ -7,6 +7,7 @@ Every fit is a resumable run below --folder, so an interrupted measurement goes 
 """
 
 import argparse
+import itertools
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,11 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from cofire import jobs
 from cofire.cli.progress import TerminalProgress
 from cofire.config import CaptureConfig, FitConfig
 from cofire.corpus import NEUTRAL, Corpus
+from cofire.factorization import BlockCoordinateDescent
 from cofire.interpret.concepts import concept_profile
 from cofire.interpret.labels import visible
 from cofire.interpret.reading import Feature
@@ -27,6 +30,7 @@ from cofire.store.summary import CONCEPT_AUROC, summary
 
 LAYERS = "0,5,11,17"
 SPARSITIES = (0.05, 0.01)
+PENALTIES = (0.0, 0.01)  # beside the default
 WEEKDAYS = set("monday tuesday wednesday thursday friday saturday sunday".split())
 
 
@@ -37,6 +41,13 @@ class Cell:
     solver: str
     sparsity: float
     seed: int
+    penalty: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the run's folder."""
+        penalty = "" if self.penalty is None else f"-penalty{self.penalty}"
+        return f"{self.solver}-s{self.sparsity}{penalty}-seed{self.seed}"
 
 
 def main() -> None:
@@ -52,18 +63,21 @@ def main() -> None:
     store = jobs.capture(CaptureConfig(layers=LAYERS, output=path), progress)
     cells = [Cell("bcd", s, seed) for s in SPARSITIES for seed in range(options.seeds)]
     cells += [Cell("mu", s, seed) for s in SPARSITIES for seed in range(options.mu_seeds)]
+    cells += [
+        Cell("bcd", 0.01, seed, penalty) for penalty in PENALTIES for seed in range(options.seeds)
+    ]
     runs = {}
     for cell in cells:
-        name = f"{cell.solver}-s{cell.sparsity}-seed{cell.seed}"
         config = FitConfig(
             activations=path,
-            output=options.folder / name,
+            output=options.folder / cell.name,
             solver=cell.solver,
             sparsity=cell.sparsity,
+            code_penalty=cell.penalty,
             seed=cell.seed,
             max_iter=options.mu_iterations if cell.solver == "mu" else None,
         )
-        print(name)
+        print(cell.name)
         runs[cell] = jobs.fit(config, progress)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     page = "\n".join(write_page(runs, store, options.mu_iterations)) + "\n"
@@ -112,7 +126,7 @@ def write_page(runs: dict[Cell, Run], store: ActivationStore, iterations: int) -
                 found = [
                     run
                     for cell, run in runs.items()
-                    if (cell.solver, cell.sparsity) == (solver, sparsity)
+                    if (cell.solver, cell.sparsity, cell.penalty) == (solver, sparsity, None)
                 ]
                 records = [
                     record
@@ -136,6 +150,8 @@ def write_page(runs: dict[Cell, Run], store: ActivationStore, iterations: int) -
                     spread([r["seconds"] for r in records], digits=0),
                 ]
                 yield "| " + " | ".join(cells) + " |"
+    yield ""
+    yield from penalty_section(runs)
     yield ""
     yield "## Weekdays"
     yield ""
@@ -180,6 +196,58 @@ def write_page(runs: dict[Cell, Run], store: ActivationStore, iterations: int) -
                 for i, token in enumerate(context.tokens)
             ]
             yield f"  - {escape(''.join(words).strip())} ({context.code:.2f})"
+
+
+def penalty_section(runs: dict[Cell, Run]) -> Iterator[str]:
+    """Why the default solver keeps a small penalty on the codes."""
+    yield "## The penalty on the codes"
+    yield ""
+    yield (
+        "`bcd` at 1% with an L1 penalty on the codes, relative to the median row norm; 0 is the "
+        "published objective. *Seed match*: mean absolute cosine of atoms matched one to one "
+        "between two seeds (Hungarian method), over all pairs of seeds. *Named*: features named "
+        "after a concept, because held-out sentences confirm it and at least a quarter of their "
+        "strong firings fall in its sentences. Medians over seeds. The penalty costs explained "
+        "variance and buys codes that are mostly zero and features that agree between seeds."
+    )
+    yield ""
+    yield (
+        "| layer | penalty | explained variance | active codes | seed match | concept features | "
+        "named |"
+    )
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    default = BlockCoordinateDescent.default_code_penalty
+    for site in next(iter(runs.values())).sites:
+        for penalty in (*PENALTIES, None):
+            found = [
+                run
+                for cell, run in runs.items()
+                if (cell.solver, cell.sparsity, cell.penalty) == ("bcd", 0.01, penalty)
+            ]
+            records = [r for run in found for r in summary(run) if r["layer"] == site.layer]
+            named = [
+                sum(f.concept is not None and f.concept.names_feature for f in run.features(site))
+                for run in found
+            ]
+            cells = [
+                str(site.layer),
+                f"{default} (default)" if penalty is None else str(penalty),
+                f"{statistics.median(r['explained variance'] for r in records):.3f}",
+                f"{statistics.median(r['active codes'] for r in records):.0%}",
+                f"{seed_match([run.dictionary(site).atoms.numpy() for run in found]):.2f}",
+                f"{statistics.median(r['concept features'] for r in records):.0%}",
+                f"{statistics.median(named):.0f}",
+            ]
+            yield "| " + " | ".join(cells) + " |"
+
+
+def seed_match(dictionaries: list[np.ndarray]) -> float:
+    """Mean absolute cosine of atoms matched one to one, over all pairs of dictionaries."""
+    matches = []
+    for one, other in itertools.combinations(dictionaries, 2):
+        cosine = np.abs(one @ other.T)  # atoms have unit norm
+        matches.append(cosine[linear_sum_assignment(-cosine)].mean())
+    return float(np.mean(matches)) if matches else float("nan")
 
 
 def weekday_features(features: Sequence[Feature]) -> list[Feature]:

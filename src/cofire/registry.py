@@ -37,7 +37,8 @@ class MethodSettings:
         init: name of a start, None for the solver's own.
         max_iter: most sweeps, None for the method's own.
         tol: stop tolerance, None for the method's own.
-        code_penalty: L1 penalty on codes, relative to the median row norm.
+        code_penalty: L1 penalty on codes, relative to the median row norm, None for the solver's
+            own.
         seed: of everything random.
         device: to compute on, where the method can choose.
     """
@@ -48,7 +49,7 @@ class MethodSettings:
     init: str | None = None
     max_iter: int | None = None
     tol: float | None = None
-    code_penalty: float = 0.0
+    code_penalty: float | None = None
     seed: int = 0
     device: str = "auto"
 
@@ -112,10 +113,9 @@ _BUILT_IN = (
             n_components=s.n_components,
             sparsity=s.sparsity,
             solver=s.solver,
-            code_penalty=s.code_penalty,
             random_state=s.seed,
             device=s.device,
-            **s.given("init", "max_iter", "tol"),
+            **s.given("init", "max_iter", "tol", "code_penalty"),
         ),
         encoder="nnls",
         honours=frozenset({"sparsity", "solver", "init", "max_iter", "tol", "code_penalty"}),

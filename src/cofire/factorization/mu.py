@@ -50,6 +50,7 @@ class MultiplicativeUpdates(Solver):
     codes_are_optimal: ClassVar[bool] = False
     streams: ClassVar[bool] = False
     default_max_iter: ClassVar[int] = 2000
+    default_code_penalty: ClassVar[float] = 0.0
     default_tol: ClassVar[float] = 1e-4  # absolute, in units of ||X||^2
 
     def solve(self, problem: Problem, history: History) -> Factors:

@@ -35,7 +35,7 @@ def named_solver(solver: str | Solver) -> Solver:
 
 
 def check_parameters(
-    n_components: int, max_iter: int | None, tol: float | None, code_penalty: float
+    n_components: int, max_iter: int | None, tol: float | None, code_penalty: float | None
 ) -> None:
     """Refuse parameters that no data could make right.
 
@@ -48,8 +48,8 @@ def check_parameters(
         raise InputError(f"max_iter must be a whole number from 1 on, or None; got {max_iter!r}.")
     if tol is not None and not _nonnegative(tol):
         raise InputError(f"tol must be a number >= 0, or None; got {tol!r}.")
-    if not _nonnegative(code_penalty):
-        raise InputError(f"code_penalty must be a number >= 0; got {code_penalty!r}.")
+    if code_penalty is not None and not _nonnegative(code_penalty):
+        raise InputError(f"code_penalty must be a number >= 0, or None; got {code_penalty!r}.")
 
 
 def check_rows(n_components: int, data: DataMatrix) -> None:

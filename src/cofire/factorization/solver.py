@@ -161,7 +161,7 @@ class Solver(ABC):
         takes_penalty: whether it can keep an L1 penalty on the codes.
         codes_are_optimal: whether its codes are those of nonnegative least squares.
         streams: whether ``partial_fit`` goes with it.
-        default_max_iter, default_tol: used where the caller gives none.
+        default_max_iter, default_tol, default_code_penalty: used where the caller gives none.
     """
 
     name: ClassVar[str]
@@ -171,6 +171,7 @@ class Solver(ABC):
     streams: ClassVar[bool]
     default_max_iter: ClassVar[int]
     default_tol: ClassVar[float]
+    default_code_penalty: ClassVar[float]
 
     def check(self, start: str | None, code_penalty: float) -> None:
         """Refuse what this solver cannot do, before any work.
