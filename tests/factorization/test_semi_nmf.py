@@ -216,7 +216,7 @@ def test_cuda_agrees_with_cpu(X, fitted):
 
 def test_the_default_penalty_is_the_solvers_own(X):
     assert SemiNMF(5, sparsity=0.1).fit(X).code_penalty_ > 0
-    assert SemiNMF(5, sparsity=0.1, code_penalty=0).fit(X).code_penalty_ == 0
+    assert SemiNMF(5, sparsity=0.1, code_penalty=0.0).fit(X).code_penalty_ == 0
     published = SemiNMF(5, sparsity=0.1, solver="mu", max_iter=5, tol=1e9)
     with pytest.warns(ConvergenceWarning):
         assert published.fit(X).code_penalty_ == 0
