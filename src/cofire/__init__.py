@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cofire.errors import CofireError
     from cofire.factorization import SemiNMF
     from cofire.interpret.reading import Feature, FeatureSet, read_features
-    from cofire.models import LanguageModel, capture_activations, load_model
+    from cofire.models import CaptureSettings, LanguageModel, capture_activations, load_model
     from cofire.site import Site
     from cofire.store import ActivationStore, Run
 
@@ -23,6 +23,7 @@ _HOME = {
     "ActivationStore": "cofire.store",
     "Activations": "cofire.activations",
     "CaptureConfig": "cofire.config",
+    "CaptureSettings": "cofire.models",
     "CofireError": "cofire.errors",
     "Corpus": "cofire.corpus",
     "Dictionary": "cofire.dictionary",

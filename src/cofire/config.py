@@ -79,7 +79,10 @@ class CaptureConfig(Config):
         None, description="Cut texts to this many tokens. Default: the model's context length."
     )
     bos: bool = Field(True, description="Put the model's BOS token before every text.")
-    batch_tokens: int = Field(2048, description="Tokens of one forward pass, padding included.")
+    batch_tokens: int | None = Field(
+        None,
+        description="Tokens of one forward pass, padding included. Default: what suits the device.",
+    )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
         "float32", description="Number type the model computes in."
     )
