@@ -9,6 +9,7 @@ import torch
 from cofire.errors import ConvergenceWarning
 from cofire.factorization import BlockCoordinateDescent, SemiNMF, bcd
 from cofire.factorization.data import DataMatrix
+from cofire.factorization.momentum import Momentum
 from cofire.factorization.planted import plant, recovery
 from cofire.factorization.repair import Swaps, apply_swaps, prices, propose_swaps
 from cofire.factorization.state import Correlator, FactorState
@@ -201,6 +202,48 @@ def test_a_repair_that_does_not_help_is_taken_back(planted, monkeypatch):
     assert repairs
     assert all(record.replaced == 0 for record in repairs)
     assert recovery(torch.from_numpy(snmf.components_), planted.atoms).min() > 0.95
+
+
+@pytest.mark.filterwarnings("ignore::cofire.errors.ConvergenceWarning")
+def test_extrapolation_goes_further_in_as_many_sweeps():
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(800, 30, generator=generator) @ torch.randn(30, 100, generator=generator)
+
+    def loss(**settings):
+        solver = BlockCoordinateDescent(penalty_sweeps=0, **settings)
+        snmf = SemiNMF(20, sparsity=0.1, code_penalty=0.0, solver=solver, max_iter=25, tol=0.0)
+        return snmf.fit(X.relu()).relative_loss_
+
+    assert loss() < loss(extrapolate=False)
+
+
+def test_a_sweep_that_raises_the_objective_is_taken_back(planted):
+    state = FactorState(DataMatrix([planted.X]), planted.atoms, 6)
+    momentum = Momentum(state)
+    losses = []
+    for _ in range(3):
+        momentum.leap()
+        losses.append(state.sweep(0.0, code_sweeps=2, atom_sweeps=2).loss)
+        momentum.land()
+    atoms, codes = state.atoms.clone(), state.codes.clone()
+    momentum.leap()
+    assert not torch.equal(state.atoms, atoms)
+    assert (state.codes >= 0).all()
+    assert (state.atoms.count_nonzero(dim=1) <= 6).all()
+    momentum.retreat()
+    assert torch.equal(state.atoms, atoms)
+    assert torch.equal(state.codes, codes)
+    momentum.leap()
+    assert torch.equal(state.atoms, atoms)  # once without
+
+
+def test_taken_back_sweeps_are_marked_and_change_nothing(planted):
+    records = fit(planted, code_penalty=0.0, tol=0.0, max_iter=150).history_
+    marked = [i for i, record in enumerate(records) if record.taken_back]
+    assert marked
+    for i in marked:
+        assert records[i].objective == records[i - 1].objective
+        assert records[i].replaced == 0
 
 
 @pytest.mark.parametrize("kept", [1, 2, 60])

@@ -26,17 +26,17 @@ def test_planted_data_is_what_it_says():
 
 
 @pytest.mark.filterwarnings("ignore::cofire.errors.ConvergenceWarning")
-@pytest.mark.parametrize("seed", [0, 1])
-def test_bcd_recovers_at_least_what_mu_does_at_a_lower_loss(seed):
-    planted = plant(
-        1500, 200, 20, sparsity=0.03, code_density=0.1, overlap=0.5, noise=0.2, seed=seed
-    )
-    options = {"sparsity": 0.03, "random_state": seed}
-    bcd = SemiNMF(20, **options).fit(planted.X)
-    mu = SemiNMF(20, solver="mu", max_iter=100, **options).fit(planted.X)
-    found = recovery(torch.from_numpy(bcd.components_), planted.atoms)
-    published = recovery(torch.from_numpy(mu.components_), planted.atoms)
-    assert found.mean() >= published.mean() - 1e-3
-    assert (found > 0.9).float().mean() >= 0.95
-    assert bcd.relative_loss_ < mu.relative_loss_
-    assert bcd.relative_loss_ < planted.noise_share
+def test_bcd_recovers_more_than_mu_at_a_lower_loss():
+    found, published = [], []
+    for seed in range(4):
+        planted = plant(
+            1500, 200, 20, sparsity=0.03, code_density=0.1, overlap=0.5, noise=0.3, seed=seed
+        )
+        options = {"sparsity": 0.03, "random_state": seed}
+        bcd = SemiNMF(20, code_penalty=0.0, **options).fit(planted.X)
+        mu = SemiNMF(20, solver="mu", max_iter=100, **options).fit(planted.X)
+        assert bcd.relative_loss_ < mu.relative_loss_
+        found.append(recovery(torch.from_numpy(bcd.components_), planted.atoms))
+        published.append(recovery(torch.from_numpy(mu.components_), planted.atoms))
+    assert torch.cat(found).mean() >= torch.cat(published).mean()
+    assert (torch.cat(found) > 0.9).float().mean() >= 0.95

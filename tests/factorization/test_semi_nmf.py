@@ -11,7 +11,7 @@ from sklearn.base import clone
 
 from cofire.activations import Activations, TokenTable
 from cofire.corpus import Corpus, Text
-from cofire.errors import InputError
+from cofire.errors import ConvergenceWarning, InputError
 from cofire.factorization import BlockCoordinateDescent, SemiNMF
 from cofire.nnls import DEFAULT_TOL, kkt_residual
 from cofire.site import Site
@@ -55,7 +55,10 @@ def test_arrays_give_arrays_and_tensors_give_tensors(X, fitted):
     assert np.array_equal(fitted.transform(X), codes.numpy())
     assert isinstance(fitted.inverse_transform(codes), torch.Tensor)
     np.testing.assert_allclose(
-        fitted.inverse_transform(codes.numpy()), codes.numpy() @ fitted.components_, rtol=1e-5, atol=1e-7
+        fitted.inverse_transform(codes.numpy()),
+        codes.numpy() @ fitted.components_,
+        rtol=1e-5,
+        atol=1e-7,
     )
 
 

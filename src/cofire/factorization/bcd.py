@@ -2,12 +2,12 @@
 
 Minimises ||X - C D||^2 over C >= 0 and atoms D with at most ``kept`` nonzero entries, by sweeps:
 the codes by coordinate descent given the atoms (nnls.py), then each atom by its closed form given
-the codes and the other atoms (atoms.py). No step raises the objective. It goes through phases that
-the history names:
+the codes and the other atoms (atoms.py). Sweeps are extrapolated (momentum.py); one that raises the
+objective is taken back. It goes through phases that the history names:
 
 ``penalised``  The codes carry an L1 penalty, atoms stay on the unit sphere. A low loss alone is
                not a good set of features: without this phase the descent settles in mixtures.
-``repair``     Within the first phase: dead, duplicate and useless atoms are replaced by directions
+``repair``     Within the first phase: dead, duplicate and useless atoms are swapped for directions
                that the residual holds; taken back unless the objective is lower afterwards.
 ``released``   The penalty falls to the caller's ``code_penalty`` (0: the published objective) and
                the sweeps run until the mean relative decrease over five of them is below ``tol``.
@@ -28,10 +28,19 @@ import torch
 from cofire.factorization.atoms import unit_atoms
 from cofire.factorization.constraints import keep_largest
 from cofire.factorization.initialization import initial_atoms
+from cofire.factorization.momentum import Momentum
 from cofire.factorization.objective import Products, squared_error
 from cofire.factorization.repair import apply_swaps, propose_swaps
-from cofire.factorization.solver import Factors, History, Phase, Problem, Solver, StopReason
-from cofire.factorization.state import FactorState
+from cofire.factorization.solver import (
+    Factors,
+    History,
+    Phase,
+    Problem,
+    Solver,
+    StopReason,
+    SweepRecord,
+)
+from cofire.factorization.state import FactorState, SweepOutcome
 from cofire.nnls import nonnegative_codes
 from cofire.types import AtomMatrix
 
@@ -54,7 +63,9 @@ class BlockCoordinateDescent(Solver):
         first_code_sweeps: coordinate sweeps on the codes when they start at zero.
         code_sweeps: coordinate sweeps on the codes for each pass over the data.
         atom_sweeps: passes over the atoms for each pass over the data.
-        repair_every: sweeps between looks for weak atoms; 0 never looks.
+        repair_every: sweeps between looks for atoms to swap; 0 never looks.
+        extrapolate: go on in the direction of the last sweep (momentum.py); about halves the
+            sweeps, and keeps two more copies of the codes.
     """
 
     start_penalty: float = 0.03
@@ -63,6 +74,7 @@ class BlockCoordinateDescent(Solver):
     code_sweeps: int = 2
     atom_sweeps: int = 4
     repair_every: int = 5
+    extrapolate: bool = True
 
     name: ClassVar[str] = "bcd"
     starts: ClassVar[tuple[str, ...]] = ("kmeans++", "random", "svd")
@@ -108,20 +120,22 @@ class _Run:
 
     def _penalised(self) -> None:
         sweeps = min(self.settings.penalty_sweeps, self.problem.max_iter // 2)
-        for done in range(1, sweeps + 1):
-            objective = self._sweep("penalised", self.start_penalty)
-            every = self.settings.repair_every
+        every = self.settings.repair_every
+        momentum = Momentum(self.state)
+        done = 0
+        while self.iteration < sweeps:
+            self._sweep("penalised", self.start_penalty, momentum)
+            done += 1
             if every and done % every == 0 and self.iteration + _TRIAL_SWEEPS <= sweeps:
-                self._repair(objective)
-            if self.iteration >= sweeps:
-                break
+                momentum = self._repair() or momentum
 
     def _released(self) -> StopReason:
         recent: deque[float] = deque(maxlen=STOP_WINDOW + 1)
         data = self.problem.data
         exact = _EXACT * torch.finfo(data.compute_dtype).eps * data.squared_norm
+        momentum = Momentum(self.state)
         while self.iteration < self.problem.max_iter:
-            recent.append(self._sweep("released", self.end_penalty))
+            recent.append(self._sweep("released", self.end_penalty, momentum).objective)
             if recent[-1] <= exact:
                 return "exact"
             full = len(recent) == recent.maxlen
@@ -129,57 +143,60 @@ class _Run:
                 return "converged"
         return "max_iter"
 
-    def _sweep(self, phase: Phase, penalty: float) -> float:
+    def _sweep(self, phase: Phase, penalty: float, momentum: Momentum) -> SweepRecord:
+        """One extrapolated sweep, taken back if it raises the objective."""
+        last = self.history.records[-1] if self.history.records else None
+        if self.settings.extrapolate:
+            momentum.leap()
+        outcome = self._update(penalty)
+        if self.settings.extrapolate:
+            if last is not None and outcome.objective > last.objective:
+                momentum.retreat()
+                return self.history.repeat(phase, self.iteration)
+            momentum.land()
+        return self._record(phase, outcome)
+
+    def _repair(self) -> Momentum | None:
+        """Swap atoms on trial; keep the change only if the objective drops."""
+        generator = self.problem.generator
+        swaps = propose_swaps(self.state, self.start_penalty, self.most_swaps, generator)
+        count = len(swaps.atoms)
+        if count == 0:
+            return None
+        saved, objective = self.state.snapshot(), self.history.records[-1].objective
+        apply_swaps(self.state, swaps)
+        try:
+            for _ in range(_TRIAL_SWEEPS):
+                outcome = self._update(self.start_penalty)
+        except KeyboardInterrupt:
+            self.state.restore(saved)
+            raise
+        if outcome.objective < objective:
+            self._record("repair", outcome, replaced=count)
+            return Momentum(self.state)
+        self.state.restore(saved)
+        self.most_swaps = max(1, count // 2)
+        self.history.repeat("repair", self.iteration)
+        return None
+
+    def _update(self, penalty: float) -> SweepOutcome:
         cold = self.iteration == 0
-        outcome = self.state.sweep(
+        self.iteration += 1
+        return self.state.sweep(
             penalty,
             code_sweeps=self.settings.first_code_sweeps if cold else self.settings.code_sweeps,
             atom_sweeps=self.settings.atom_sweeps,
         )
-        self.iteration += 1
-        self.history.add(
+
+    def _record(self, phase: Phase, outcome: SweepOutcome, replaced: int = 0) -> SweepRecord:
+        return self.history.add(
             phase,
             self.iteration,
             outcome.loss,
             objective=outcome.objective,
             code_density=outcome.code_density,
             support_churn=outcome.support_churn,
-        )
-        return outcome.objective
-
-    def _repair(self, objective: float) -> None:
-        """Swap atoms on trial; keep the change only if the objective drops."""
-        generator = self.problem.generator
-        swaps = propose_swaps(self.state, self.start_penalty, self.most_swaps, generator)
-        count = len(swaps.atoms)
-        if count == 0:
-            return
-        saved = self.state.snapshot()
-        last = self.history.records[-1]
-        accepted = False
-        try:
-            apply_swaps(self.state, swaps)
-            for _ in range(_TRIAL_SWEEPS):
-                outcome = self.state.sweep(
-                    self.start_penalty,
-                    code_sweeps=self.settings.code_sweeps,
-                    atom_sweeps=self.settings.atom_sweeps,
-                )
-                self.iteration += 1
-            accepted = outcome.objective < objective
-        finally:
-            if not accepted:
-                self.state.restore(saved)
-        if not accepted:
-            self.most_swaps = max(1, count // 2)
-        self.history.add(
-            "repair",
-            self.iteration,
-            outcome.loss if accepted else last.loss,
-            objective=outcome.objective if accepted else last.objective,
-            code_density=outcome.code_density if accepted else last.code_density,
-            support_churn=outcome.support_churn if accepted else 0.0,
-            replaced=count if accepted else 0,
+            replaced=replaced,
         )
 
     def _finish(self, reason: StopReason) -> Factors:

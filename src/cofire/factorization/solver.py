@@ -7,7 +7,7 @@ D [features channels]. The paper (arXiv:2506.10920) writes A ≈ Z Y with A = X^
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Literal, TypeAlias
 
 import torch
@@ -41,6 +41,7 @@ class SweepRecord:
         code_density: fraction of codes above zero; NaN where it is not known.
         support_churn: fraction of the kept atom entries that are new since the previous record.
         replaced: atoms that a repair put in place and kept; 0 for a repair that was taken back.
+        taken_back: the sweep raised the objective and was undone; the record repeats the last one.
     """
 
     iteration: int
@@ -52,6 +53,7 @@ class SweepRecord:
     code_density: float = float("nan")
     support_churn: float = float("nan")
     replaced: int = 0
+    taken_back: bool = False
 
 
 Callback: TypeAlias = Callable[[SweepRecord], None]
@@ -89,6 +91,23 @@ class History:
             support_churn=support_churn,
             replaced=replaced,
         )
+        return self._append(record)
+
+    def repeat(self, phase: Phase, iteration: int) -> SweepRecord:
+        """Append the last record again, for a sweep that was taken back."""
+        return self._append(
+            replace(
+                self.records[-1],
+                phase=phase,
+                iteration=iteration,
+                seconds=time.perf_counter() - self.began,
+                support_churn=0.0,
+                replaced=0,
+                taken_back=True,
+            )
+        )
+
+    def _append(self, record: SweepRecord) -> SweepRecord:
         self.records.append(record)
         if self.callback is not None:
             self.callback(record)

@@ -1,6 +1,7 @@
 """One pair of factors during block coordinate descent, and one sweep over the data."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch.nn import functional
@@ -92,13 +93,21 @@ class FactorState:
             support_churn=float((kept_now & ~before).sum()) / max(1, int(kept_now.sum())),
         )
 
-    def snapshot(self) -> tuple[AtomMatrix, Float[Tensor, "features rows"], Products]:
+    def snapshot(self) -> "Snapshot":
         """A copy that ``restore`` takes back."""
-        return self.atoms.clone(), self.codes.clone(), self.products
+        return Snapshot(self.atoms.clone(), self.codes.clone(), self.products)
 
-    def restore(self, saved: tuple[AtomMatrix, Float[Tensor, "features rows"], Products]) -> None:
-        """Return to a snapshot."""
+    def restore(self, saved: "Snapshot") -> None:
+        """Return to a snapshot, which is used up."""
         self.atoms, self.codes, self.products = saved
+
+
+class Snapshot(NamedTuple):
+    """Atoms, C^T and products at one moment."""
+
+    atoms: AtomMatrix
+    codes: Float[Tensor, "features rows"]
+    products: Products
 
 
 class Correlator:
