@@ -86,11 +86,18 @@ def kmeans(
     """
     centres = _distant_rows(rows, n_centres, generator)
     for _ in range(steps):
-        members = torch.nn.functional.one_hot(_nearest(rows, centres), n_centres).to(rows.dtype)
-        sizes = members.sum(dim=0)[:, None]
-        means = (members.T @ rows) / sizes.clamp(min=1)
+        nearest = _nearest(rows, centres)
+        sizes = torch.bincount(nearest, minlength=n_centres)[:, None]
+        means = _group_sums(rows, nearest, n_centres) / sizes.clamp(min=1)
         centres = torch.where(sizes > 0, means, centres)
     return centres
+
+
+def _group_sums(rows: Tensor, group: Tensor, n_groups: int) -> AtomMatrix:
+    if rows.device.type == "cpu":
+        return rows.new_zeros(n_groups, rows.shape[1]).index_add_(0, group, rows)
+    # On GPUs index_add_ adds in no fixed order; a product with indicators does.
+    return torch.nn.functional.one_hot(group, n_groups).to(rows.dtype).T @ rows
 
 
 def _distant_rows(rows: Tensor, n_centres: int, generator: Generator) -> AtomMatrix:
