@@ -50,7 +50,6 @@ _ROUNDINGS = 8  # a move below this many roundings of the largest code of the ro
 _BLOCK = 32  # atoms whose mutual updates are kept in one small matrix; see descend_codes
 _TILE_ROWS = 4096  # one coordinate of a tile stays in the processor's first-level cache
 _BATCH_BYTES = 256 * 2**20
-_DEAD = 1e-30  # squared norm under which an atom counts as zero
 
 
 @contextmanager
@@ -120,6 +119,12 @@ def _descend_block(codes: Tensor, target: Tensor, gram: Tensor, block: slice) ->
         code.copy_(new)
 
 
+def unit_atoms(atoms: AtomMatrix) -> tuple[AtomMatrix, Float[Tensor, "features"]]:
+    """Atoms scaled to norm one, and the norms they had; zero atoms stay zero with norm zero."""
+    norms = torch.linalg.vector_norm(atoms, dim=1)
+    return atoms / norms.clamp(min=torch.finfo(atoms.dtype).tiny)[:, None], norms
+
+
 def nonnegative_codes(
     X: ActivationMatrix,
     D: AtomMatrix,
@@ -158,9 +163,9 @@ def nonnegative_codes(
     if penalty < 0 or tol <= 0:
         raise InputError(f"penalty must be >= 0 and tol > 0; got {penalty!r} and {tol!r}.")
     dtype = torch.float64 if X.dtype == torch.float64 else torch.float32
-    unit, norms = _unit_atoms(D.to(dtype))
+    unit, norms = unit_atoms(D.to(dtype))
     gram = unit @ unit.T
-    weights = penalty / norms.clamp(min=_DEAD**0.5)
+    scaling = torch.where(norms > 0, 1 / norms, 0.0)[:, None]
     if batch_rows is None:
         batch_rows = max(1024, _BATCH_BYTES // (4 * (X.shape[1] + 8 * len(D))))
     codes = torch.empty(X.shape[0], D.shape[0], dtype=dtype, device=X.device)
@@ -168,16 +173,9 @@ def nonnegative_codes(
         for start in range(0, X.shape[0], batch_rows):
             batch = X[start : start + batch_rows].to(dtype)
             scale = torch.linalg.vector_norm(batch, dim=1)
-            solved = _solve(unit @ batch.T - weights[:, None], gram, scale, tol, max_rounds)
-            codes[start : start + batch_rows] = (solved / norms[:, None]).T
+            solved = _solve(unit @ batch.T - penalty * scaling, gram, scale, tol, max_rounds)
+            codes[start : start + batch_rows] = (solved * scaling).T
     return codes
-
-
-def _unit_atoms(D: Tensor) -> tuple[Tensor, Tensor]:
-    """Atoms on the unit sphere and their norms; zero atoms stay zero and get norm one."""
-    norms = torch.linalg.vector_norm(D, dim=1)
-    norms = torch.where(norms.square() > _DEAD, norms, torch.ones_like(norms))
-    return D / norms[:, None], norms
 
 
 def _solve(
@@ -284,9 +282,9 @@ def kkt_residual(
     0.2
     """
     wide_x, wide_d, wide_c = (part.detach().cpu().double() for part in (X, D, C))
-    unit, norms = _unit_atoms(wide_d)
+    unit, norms = unit_atoms(wide_d)
     codes = wide_c * norms
-    gradient = (wide_c @ wide_d - wide_x) @ unit.T + penalty / norms
+    gradient = (wide_c @ wide_d - wide_x) @ unit.T + torch.where(norms > 0, penalty / norms, 0.0)
     move = ((codes - gradient).clamp(min=0) - codes).abs().amax(dim=1)
     scale = torch.linalg.vector_norm(wide_x, dim=1)
     return torch.where(move == 0, 0.0, move / scale).to(torch.float64)

@@ -75,9 +75,3 @@ def _best_atom(
     if energy is not None:
         return best.div_(energy)
     return best.div_(torch.linalg.vector_norm(best).clamp(min=torch.finfo(free.dtype).tiny))
-
-
-def unit_atoms(atoms: AtomMatrix) -> tuple[AtomMatrix, Float[Tensor, "features"]]:
-    """Atoms scaled to norm one, and the norms they had; zero atoms stay zero with norm zero."""
-    norms = torch.linalg.vector_norm(atoms, dim=1)
-    return atoms / norms.clamp(min=torch.finfo(atoms.dtype).tiny)[:, None], norms

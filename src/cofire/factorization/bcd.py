@@ -25,7 +25,6 @@ from typing import ClassVar
 
 import torch
 
-from cofire.factorization.atoms import unit_atoms
 from cofire.factorization.constraints import keep_largest
 from cofire.factorization.initialization import initial_atoms
 from cofire.factorization.momentum import Momentum
@@ -41,7 +40,7 @@ from cofire.factorization.solver import (
     SweepRecord,
 )
 from cofire.factorization.state import FactorState, SweepOutcome
-from cofire.nnls import nonnegative_codes
+from cofire.nnls import nonnegative_codes, unit_atoms
 from cofire.types import AtomMatrix
 
 STOP_WINDOW = 5

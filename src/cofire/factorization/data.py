@@ -7,7 +7,8 @@ import torch
 from cofire.errors import InputError
 from cofire.types import ActivationMatrix, Float, Tensor
 
-_TILE_BYTES = 64 * 2**20
+_TILE_BYTES = {"cpu": 64 * 2**20, "cuda": 2**30}
+_OTHER_TILE_BYTES = 256 * 2**20
 _TURNED_BYTES = 2**30
 
 
@@ -37,7 +38,8 @@ class DataMatrix:
         self.device = self._shards[0].device
         self.n_rows = sum(shard.shape[0] for shard in self._shards)
         self.n_channels = int(self._shards[0].shape[1])
-        self.tile_rows = max(1024, _TILE_BYTES // (4 * max(1, self.n_channels)))
+        tile_bytes = _TILE_BYTES.get(self.device.type, _OTHER_TILE_BYTES)
+        self.tile_rows = max(1024, tile_bytes // (4 * max(1, self.n_channels)))
         self.row_norms = self._checked_row_norms()
         self.squared_norm = float(self.row_norms.square().sum())
         nonzero = self.row_norms[self.row_norms > 0]

@@ -22,12 +22,12 @@ from typing import ClassVar
 
 import torch
 
-from cofire.factorization.atoms import unit_atoms
 from cofire.factorization.constraints import keep_largest
 from cofire.factorization.data import DataMatrix
 from cofire.factorization.initialization import initial_atoms, initial_codes
 from cofire.factorization.objective import Products, squared_error
 from cofire.factorization.solver import Factors, History, Problem, Solver, StopReason
+from cofire.nnls import unit_atoms
 from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Tensor
 
 RIDGE = 1e-6

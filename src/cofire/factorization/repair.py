@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import torch
 
-from cofire.factorization.atoms import unit_atoms
 from cofire.factorization.constraints import keep_largest
 from cofire.factorization.initialization import kmeans
 from cofire.factorization.state import FactorState
+from cofire.nnls import unit_atoms
 from cofire.types import AtomMatrix, Float, Int, Tensor
 
 _SAMPLE_ROWS = 4096

@@ -10,7 +10,6 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from cofire.activations import Activations
 from cofire.device import resolve_device
 from cofire.errors import ConvergenceWarning, InputError
 from cofire.factorization.constraints import kept_entries
@@ -32,7 +31,14 @@ from cofire.factorization.solver import (
     SweepRecord,
 )
 from cofire.factorization.streaming import BATCH_ROWS, FIRST_ROWS, FIRST_SWEEPS, Stream
-from cofire.factorization.validation import DataLike, as_shards, prepare, storage_dtype
+from cofire.factorization.validation import (
+    DataLike,
+    as_shards,
+    code_dtype,
+    handed_back,
+    prepare,
+    storage_dtype,
+)
 from cofire.nnls import nonnegative_codes, single_threaded
 from cofire.types import Tensor
 
@@ -138,10 +144,10 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         For bcd they are those that ``transform`` gives; for mu, those of the published updates.
         """
         codes = self._fit(X).codes
-        wanted = _code_dtype(as_shards(X))
+        wanted = code_dtype(as_shards(X))
         if codes.dtype != wanted and named_solver(self.solver).codes_are_optimal:
             return self.transform(X)
-        return _handed_back(codes.to(wanted), X)
+        return handed_back(codes.to(wanted), X)
 
     def transform(self, X: DataLike) -> np.ndarray | Tensor:
         """Codes of rows under the fitted atoms: exact nonnegative least squares, deterministic.
@@ -159,7 +165,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         codes = torch.empty(data.n_rows, len(atoms), dtype=data.compute_dtype, device=data.device)
         for rows, tile in data.tiles():
             codes[rows] = nonnegative_codes(tile, atoms, penalty=self.code_penalty_)
-        return _handed_back(codes, X)
+        return handed_back(codes, X)
 
     def inverse_transform(self, X: DataLike) -> np.ndarray | Tensor:
         """Rows C D [rows channels] that codes [rows features] stand for."""
@@ -172,7 +178,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         atoms = torch.from_numpy(self.components_).to(codes.device)
         dtype = torch.promote_types(codes.dtype, atoms.dtype)
-        return _handed_back(codes.to(dtype) @ atoms.to(dtype), X)
+        return handed_back(codes.to(dtype) @ atoms.to(dtype), X)
 
     def partial_fit(self, X: DataLike, y: object = None) -> "SemiNMF":
         """Learn from one more chunk of a stream, in memory that does not grow with the stream.
@@ -267,7 +273,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise InputError(str(error)) from error
         device = resolve_device(self.device)
         if dtype is None:
-            dtype = torch.float32 if device.type == "mps" else _code_dtype(shards)
+            dtype = torch.float32 if device.type == "mps" else code_dtype(shards)
         data = prepare(shards, device=device, dtype=dtype)
         if reset and data.squared_norm == 0:
             raise InputError("All values of X are zero; there is nothing to factorise.")
@@ -308,14 +314,3 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
-
-
-def _code_dtype(shards: tuple[Tensor, ...]) -> torch.dtype:
-    return torch.float64 if shards[0].dtype == torch.float64 else torch.float32
-
-
-def _handed_back(result: Tensor, X: DataLike) -> np.ndarray | Tensor:
-    """A tensor on the device of X for tensors and Activations, else an array."""
-    if isinstance(X, Tensor):
-        return result.to(X.device)
-    return result.cpu() if isinstance(X, Activations) else result.cpu().numpy()

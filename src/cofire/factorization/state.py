@@ -6,10 +6,10 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
-from cofire.factorization.atoms import descend_atoms, unit_atoms
+from cofire.factorization.atoms import descend_atoms
 from cofire.factorization.data import DataMatrix
 from cofire.factorization.objective import Products, squared_error
-from cofire.nnls import descend_codes, single_threaded
+from cofire.nnls import descend_codes, single_threaded, unit_atoms
 from cofire.types import ActivationMatrix, AtomMatrix, Float, Tensor
 
 # Below this density of the atoms, gathering rows of X^T beats the dense product on CPUs: measured

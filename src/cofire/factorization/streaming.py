@@ -17,12 +17,12 @@ from dataclasses import dataclass
 
 import torch
 
-from cofire.factorization.atoms import descend_atoms, unit_atoms
+from cofire.factorization.atoms import descend_atoms
 from cofire.factorization.data import DataMatrix
 from cofire.factorization.objective import Products, squared_error
 from cofire.factorization.solver import Factors, History, Problem
 from cofire.factorization.state import Correlator
-from cofire.nnls import descend_codes
+from cofire.nnls import descend_codes, unit_atoms
 from cofire.types import ActivationMatrix, AtomMatrix, Float, Tensor
 
 BATCH_ROWS = 2048

@@ -87,3 +87,15 @@ def prepare(shards: tuple[Tensor, ...], *, device: torch.device, dtype: torch.dt
 def _moved(shard: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
     narrower = shard.is_floating_point() and shard.dtype.itemsize <= dtype.itemsize
     return shard.to(device=device, dtype=shard.dtype if narrower else dtype)
+
+
+def code_dtype(shards: tuple[Tensor, ...]) -> torch.dtype:
+    """float64 for float64 data, else float32."""
+    return torch.float64 if shards[0].dtype == torch.float64 else torch.float32
+
+
+def handed_back(result: Tensor, X: DataLike) -> np.ndarray | Tensor:
+    """A tensor on the device of X for tensors and Activations, else an array."""
+    if isinstance(X, Tensor):
+        return result.to(X.device)
+    return result.cpu() if isinstance(X, Activations) else result.cpu().numpy()
