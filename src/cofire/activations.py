@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -115,9 +114,9 @@ class Activations:
         """(rows, channels)."""
         return len(self), int(self.shards[0].shape[1])
 
-    @cached_property
+    @property
     def X(self) -> ActivationMatrix:  # noqa: N802  (the matrix of the notation)
-        """All rows as one tensor; no copy when there is one shard."""
+        """All rows as one tensor; a new copy each time when there are several shards."""
         return self.shards[0] if len(self.shards) == 1 else torch.cat(self.shards)
 
     def chunks(self, max_rows: int) -> Iterator[ActivationMatrix]:
@@ -126,14 +125,62 @@ class Activations:
             yield from torch.split(shard, max_rows)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        """All rows as a NumPy array, so that any scikit-learn style estimator takes them."""
-        X = self.X.float().numpy()
-        return X.astype(dtype, copy=False) if dtype is not None else X
+        """All rows as a NumPy array, so that any scikit-learn style estimator takes them.
+
+        Args:
+            dtype: number type; None for float32, or float64 when the rows are that.
+            copy: True for an array of its own, False for a view of the rows, None for whichever
+                needs less memory.
+
+        Raises:
+            ValueError: when ``copy`` is False but the rows cannot be given without copying.
+        """
+        first = self.shards[0]
+        own = first.dtype if first.dtype in (torch.float32, torch.float64) else torch.float32
+        wanted = np.dtype(str(own).removeprefix("torch.") if dtype is None else dtype)
+        whole = len(self.shards) == 1 and first.dtype == own and first.device.type == "cpu"
+        if whole and not copy:
+            values = first.detach().numpy()
+            if values.dtype == wanted:
+                return values
+        if copy is False:
+            raise ValueError("These activations give no array without copying; use copy=None.")
+        result = np.empty(self.shape, wanted)
+        start = 0
+        for shard in self.shards:
+            result[start : start + len(shard)] = shard.detach().to("cpu", own).numpy()
+            start += len(shard)
+        return result
 
     def take(self, rows: np.ndarray) -> "Activations":
-        """Some rows (boolean mask or index array), in memory."""
-        index = torch.from_numpy(np.flatnonzero(rows) if rows.dtype == bool else rows)
-        return replace(self, shards=(self.X[index],), tokens=self.tokens.take(rows))
+        """Some rows (boolean mask or index array).
+
+        Rows in ascending order stay in the shards they came from, and a shard of which every row is
+        taken stays what it was, a memory map for one; rows in another order come as one tensor in
+        memory.
+
+        Raises:
+            IndexError: for a row that does not exist, or a mask of another length.
+        """
+        tokens = self.tokens.take(rows)
+        numbers = np.arange(len(self), dtype=np.int64)[rows]
+        ends = np.cumsum([len(shard) for shard in self.shards])
+        if np.all(numbers[1:] > numbers[:-1]):
+            cuts = np.split(numbers, np.searchsorted(numbers, ends[:-1]))
+            taken = [
+                shard if len(cut) == len(shard) else shard[torch.from_numpy(cut - end + len(shard))]
+                for shard, cut, end in zip(self.shards, cuts, ends, strict=True)
+            ]
+            shards = tuple(part for part in taken if len(part)) or tuple(taken[:1])
+        else:
+            one = self.shards[0].new_empty(len(numbers), self.shape[1])
+            for shard, end in zip(self.shards, ends, strict=True):
+                here = np.flatnonzero((numbers >= end - len(shard)) & (numbers < end))
+                one[torch.from_numpy(here)] = shard[
+                    torch.from_numpy(numbers[here] - end + len(shard))
+                ]
+            shards = (one,)
+        return replace(self, shards=shards, tokens=tokens)
 
     def where_split(self, split: str) -> "Activations":
         """Rows of the texts of one split, ``train`` or ``heldout``."""
