@@ -52,7 +52,6 @@ def test_a_second_capture_does_nothing(config):
     [
         ({"layers": "1"}, "begun for blocks.0"),
         ({"bos": False}, "begun with bos True, not False"),
-        ({"limit": 50}, "other texts"),
     ],
 )
 def test_a_store_is_not_mixed_with_other_settings(config, change, message):
@@ -61,14 +60,24 @@ def test_a_store_is_not_mixed_with_other_settings(config, change, message):
         jobs.capture(config.model_copy(update=change))
 
 
+def test_a_store_is_not_mixed_with_other_texts(config, tmp_path):
+    data = tmp_path / "texts.txt"
+    data.write_text("one two\n")
+    config = config.model_copy(update={"data": str(data)})
+    jobs.capture(config)
+    data.write_text("one three\n")
+    with pytest.raises(StoreError, match="begun with other texts"):
+        jobs.capture(config)
+
+
 def test_a_killed_capture_goes_on_to_the_same_rows(config, monkeypatch, tmp_path):
-    monkeypatch.setattr(module, "_CHARACTERS_PER_SHARD", 300)
+    monkeypatch.setattr(module, "_SHARD_TOKENS", 75)
     whole = jobs.capture(config.model_copy(update={"output": tmp_path / "whole"}))
     code = (
-        "from cofire.store import activation_store as m; m._CHARACTERS_PER_SHARD = 300\n"
+        "from cofire.store import activation_store as m; m._SHARD_TOKENS = 75\n"
         "import time, cofire.store.activation_store as s\n"
         "write = s.ActivationStore.write_shard\n"
-        "s.ActivationStore.write_shard = lambda *a: (write(*a), time.sleep(0.2))\n"
+        "s.ActivationStore.write_shard = lambda *a, **k: (write(*a, **k), time.sleep(0.2))\n"
         "from cofire import jobs; from cofire.config import CaptureConfig\n"
         f"jobs.capture(CaptureConfig(**{config.resolved()!r}))\n"
     )
@@ -105,3 +114,33 @@ def test_an_empty_text_is_named_or_skipped(config, tmp_path):
         jobs.capture(config)
     store = jobs.capture(config.model_copy(update={"skip_bad_rows": True}))
     assert len(store.corpus) == 2
+
+
+@pytest.mark.parametrize("damage", ["missing", "rotten"])
+def test_texts_that_went_missing_are_written_again(config, damage):
+    jobs.capture(config)
+    texts = config.output / "texts.parquet"
+    if damage == "missing":
+        texts.unlink()
+    else:
+        texts.write_bytes(b"rot")
+    store = jobs.capture(config)
+    assert len(store.corpus) == 60
+    assert len(ActivationStore.open(config.output).activations(Site(2, "mlp"))) > 60
+
+
+def test_texts_that_were_cut_or_gave_no_token_are_named(config, tmp_path, caplog):
+    data = tmp_path / "texts.jsonl"
+    rows = ["{", '{"text": "<s>"}', *['{"text": "one two three four five"}'] * 12]
+    data.write_text("\n".join(rows) + "\n")
+    change = {"data": str(data), "limit": None, "max_length": 3, "skip_bad_rows": True}
+    store = jobs.capture(config.model_copy(update=change))
+    store = ActivationStore.open(store.path)
+    assert len(store.truncated) == 12
+    assert store.skipped == (0,)
+    assert [row.source.split(":")[-1] for row in store.corpus.skipped] == ["1"]
+    messages = [record.getMessage() for record in caplog.records]
+    (cut,) = [message for message in messages if "cut at the longest length" in message]
+    assert "12 of 13 texts" in cut
+    assert cut.count("texts.jsonl:") == 10
+    assert any("1 of 13 texts gave no token" in message for message in messages)

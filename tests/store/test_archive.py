@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -126,3 +127,70 @@ def test_the_manifest_is_plain_json(archive):
     assert manifest["format"] == "test"
     assert manifest["x"] == 1
     assert manifest["cofire_version"]
+
+
+def dead_process() -> int:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    return process.pid
+
+
+@pytest.mark.parametrize("moment", ["temporary", "first part", "second part", "manifest"])
+def test_a_killed_beginning_can_be_begun_again(tmp_path, moment):
+    path = tmp_path / "a"
+    code = (
+        "import os, signal, sys; from pathlib import Path\n"
+        "from cofire.store import archive\n"
+        "replace = os.replace\n"
+        "def kill(): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "def write(name): return lambda path: (path.write_text(name), sys.argv[1] == 'temporary' "
+        "and kill())\n"
+        "def watched(source, target):\n"
+        "    names = {'one': 'first part', 'two': 'second part', 'manifest.json': 'manifest'}\n"
+        "    if names.get(Path(target).name) == sys.argv[1]: kill()\n"
+        "    replace(source, target)\n"
+        "os.replace = watched\n"
+        f"archive.Archive.create(Path({str(path)!r}), format='test', format_version=1, header={{}},"
+        " parts={'one': write('1'), 'two': write('2')})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, moment], capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    assert os.listdir(path)
+    assert not Archive.present(path)
+    parts = {name: lambda file: file.write_text("x") for name in ("one", "two")}
+    Archive.create(path, format="test", format_version=1, header={}, parts=parts)
+    assert sorted(os.listdir(path)) == ["manifest.json", "one", "two"]
+
+
+def test_a_users_own_file_of_a_parts_name_is_safe(tmp_path):
+    (tmp_path / "config.yaml").write_text("mine")
+    parts = {"config.yaml": lambda path: path.write_text("ours")}
+    with pytest.raises(StoreError, match="choose another output folder"):
+        Archive.create(tmp_path, format="test", format_version=1, header={}, parts=parts)
+    assert (tmp_path / "config.yaml").read_text() == "mine"
+
+
+def test_only_stale_temporaries_are_removed(archive):
+    (archive.path / "sub").mkdir()
+    gone = archive.path / "sub" / f".part.{dead_process()}.tmp"
+    old, alive, elsewhere, foreign = (
+        archive.path / name
+        for name in (f".a.{os.getpid()}.tmp", f".b.{os.getpid()}.tmp", ".c.1@other.tmp", ".d.tmp")
+    )
+    for path in (gone, old, alive, elsewhere, foreign):
+        path.write_text("half")
+    os.utime(old, (time.time() - 7200,) * 2)
+    reopened(archive)
+    assert not gone.exists()
+    assert not old.exists()
+    assert alive.exists()
+    assert elsewhere.exists()
+    assert foreign.exists()
+
+
+@pytest.mark.parametrize("parts", [None, [], {"part": {}}])
+def test_a_manifest_without_its_parts_is_damaged(archive, parts):
+    archive.manifest["parts"] = parts
+    archive.save()
+    with pytest.raises(StoreError, match="is damaged"):
+        reopened(archive)

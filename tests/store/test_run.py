@@ -1,7 +1,8 @@
 """Runs give back what was written, and know what is missing."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
@@ -41,7 +42,7 @@ def run(tmp_path):
         config=CONFIG,
         sites=[builders.SITE, Site(5, "mlp")],
         model={"name": "tiny"},
-        corpus={"sha256": "0"},
+        corpus=builders.labelled_corpus(),
     )
 
 
@@ -104,6 +105,10 @@ def test_the_catalogue_lists_runs_and_damaged_folders(run, tmp_path):
     write(run)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "manifest.json").write_text("{")
+    (tmp_path / "broken" / "config.yaml").write_text("{}")
+    for name, text in {"extension": "{", "web": '{"name": "app"}', "list": "[1]"}.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "manifest.json").write_text(text)
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "manifest.json").write_text('{"format": "something else"}')
     records = {record["path"]: record for record in catalogue(tmp_path)}
@@ -121,3 +126,67 @@ def test_the_summary_counts_and_leaves_unmeasured_figures_missing(run):
     assert record["dead"] == 2 or record["dead"] == 1
     assert record["duplicate"] == 2
     assert 0 < record["concept features"] <= 1
+
+
+def test_figures_that_other_methods_lack_are_missing(run):
+    write(run)
+    for name in ("sweeps", "stop_reason", "seconds"):
+        del run.manifest["sites"][builders.SITE.name][name]
+    (record,) = summary(run)
+    assert record["sweeps"] is record["stop"] is record["seconds"] is None
+
+
+def test_an_auroc_of_zero_is_measured(run):
+    write(run)
+    features = run.features(builders.SITE)
+    worst = [
+        replace(feature, concept=None if feature.concept is None else wrong(feature.concept))
+        for feature in features
+    ]
+    run._features[builders.SITE] = replace(features, features=tuple(worst))
+    (record,) = summary(run)
+    assert (record["concept features"], record["concepts"]) == (0, 0)
+
+
+def wrong(match):
+    return replace(match, auroc=0.0)
+
+
+def test_a_run_keeps_its_texts(run):
+    write(run)
+    found = Run.open(run.path)
+    assert list(found.corpus) == list(builders.labelled_corpus())
+    assert found.manifest["corpus"]["sha256"] == found.corpus.fingerprint
+    rows = pq.read_table(run.path / builders.SITE.name / "rows.parquet")
+    texts = pq.read_table(run.path / "texts.parquet")
+    first = [row["token"] for row in rows.to_pylist() if row["text_id"] == 0]
+    assert "".join(first) == texts["text"][0].as_py()
+    (run.path / "texts.parquet").unlink()
+    assert Run.open(run.path).restore_texts(builders.labelled_corpus())
+    assert len(Run.open(run.path).corpus) == len(builders.labelled_corpus())
+
+
+@pytest.mark.parametrize("key", ["parts", "sites", "config"])
+def test_a_manifest_without_what_it_needs_is_damaged(run, key):
+    del run.manifest[key]
+    run._archive.save()
+    with pytest.raises(StoreError, match="is damaged"):
+        Run.open(run.path)
+
+
+def test_a_table_of_an_older_version_says_to_fit_again(run):
+    write(run)
+    part = f"{builders.SITE.name}/features.parquet"
+    table = pq.read_table(run.path / part).drop_columns(["precision"])
+    run._archive.write(part, lambda path: pq.write_table(table, path))
+    run._archive.save()
+    with pytest.raises(StoreError, match=r"no column 'precision'.*[Ff]it again"):
+        Run.open(run.path).features(builders.SITE)
+
+
+def test_figures_of_an_older_version_say_to_fit_again(run):
+    write(run)
+    del run.manifest["sites"][builders.SITE.name]["fit"]["explained_variance"]
+    run._archive.save()
+    with pytest.raises(StoreError, match=r"[Ff]it again"):
+        Run.open(run.path).features(builders.SITE)

@@ -1,21 +1,25 @@
 """The capture job: a model and texts in, an activation store out."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from cofire.config import CaptureConfig
 from cofire.corpus import Corpus
 from cofire.data import load_corpus
+from cofire.device import resolve_dtype
 from cofire.errors import InputError, StoreError
 from cofire.jobs.environment import environment
 from cofire.models import CaptureSettings, LanguageModel, capture_texts, load_model
+from cofire.models.tokens import name_of
 from cofire.progress import SILENT, Advance, Progress
 from cofire.site import Site, parse_layers
 from cofire.store import ActivationStore
 
 _logger = logging.getLogger(__name__)
+
+_NAMES_SHOWN = 10
 
 
 def capture(config: CaptureConfig, progress: Progress = SILENT) -> ActivationStore:
@@ -40,17 +44,16 @@ def capture(config: CaptureConfig, progress: Progress = SILENT) -> ActivationSto
                 f"{path} was begun for {', '.join(map(str, store.sites))}; choose another folder "
                 "with -o, or remove it."
             )
-        if store.manifest["corpus"]["sha256"] != corpus.fingerprint:
-            raise StoreError(
-                f"{path} was begun with other texts; choose another folder with -o, or remove it."
-            )
+        if store.restore_texts(corpus):
+            _logger.warning("%s: the texts were missing or damaged; wrote them again.", path)
     else:
         header = {
             "model": model.describe(),
             "capture": capture_header(config),
             "environment": environment(model.device),
         }
-        store = ActivationStore.create(path, corpus, sites, header)
+        row_bytes = resolve_dtype(config.store_dtype).itemsize * sum(map(model.site_width, sites))
+        store = ActivationStore.create(path, corpus, sites, header, row_bytes=row_bytes)
     left = store.unfinished()
     texts = sum(stop - start for _, (start, stop) in left)
     with progress.task("Capturing", texts, "text") as advance:
@@ -63,8 +66,25 @@ def capture(config: CaptureConfig, progress: Progress = SILENT) -> ActivationSto
                 settings,
                 progress=counting_texts(advance, stop - start),
             )
-            store.write_shard(number, captured.tokens, captured.activations)
+            store.write_shard(
+                number,
+                captured.tokens,
+                captured.activations,
+                truncated=captured.truncated,
+                skipped=captured.skipped,
+            )
+    _warn(store.truncated, corpus, "were cut at the longest length")
+    _warn(store.skipped, corpus, "gave no token and were skipped")
     return store
+
+
+def _warn(text_ids: Sequence[int], corpus: Corpus, what: str) -> None:
+    if text_ids:
+        names = [name_of(corpus[text_id], text_id) for text_id in text_ids[:_NAMES_SHOWN]]
+        more = ", ..." if len(text_ids) > _NAMES_SHOWN else ""
+        _logger.warning(
+            "%d of %d texts %s: %s%s", len(text_ids), len(corpus), what, ", ".join(names), more
+        )
 
 
 def open_inputs(

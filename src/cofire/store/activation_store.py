@@ -2,50 +2,76 @@
 
 Layout, format version 1::
 
-    manifest.json                              settings, model, shards, checksums
+    manifest.json                              settings, model, shards, checksums, what was left out
     texts.parquet                              text, label, group, detail, split, source
     shard-00000/tokens.parquet                 text_id, position, token_id, token
     shard-00000/blocks.9.mlp.hook_post.safetensors     "activations" [rows channels]
 
 A shard holds a run of consecutive texts and is the unit of resuming: what is named in the manifest
-is done, the rest is still to do.
+is done, the rest is still to do. Its record names the texts that were cut (``truncated``) and those
+without tokens (``skipped``); ``skipped_rows`` are rows of the source that could not be read.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, fields
-from functools import partial
+from dataclasses import asdict
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from cofire.activations import Activations, TokenTable
-from cofire.corpus import Corpus, Text
+from cofire.corpus import Corpus, SkippedRow
 from cofire.errors import StoreError
 from cofire.site import Site
-from cofire.store.archive import Archive
+from cofire.store.archive import Archive, damaged
+from cofire.store.text_file import TEXTS, read_texts, restore_texts, text_writer
 from cofire.store.token_file import read_tokens, token_table
 from cofire.types import ActivationMatrix, Tensor
 
 FORMAT = "cofire-activations"
 FORMAT_VERSION = 1
 
-_TEXTS = "texts.parquet"
-_CHARACTERS_PER_SHARD = 250_000  # about 60,000 tokens of English: 0.5 GB at 2,048 channels
+_SHARD_BYTES = 512 * 2**20  # a shard is held in memory at once while it is captured
+_SHARD_TOKENS = 2**16  # and is lost when the capture is killed, so narrow rows get an end too
+_CHARACTERS_PER_TOKEN = 4  # of English
 
 
-def shard_slices(corpus: Corpus) -> list[tuple[int, int]]:
-    """Cut a corpus into runs of texts [start, stop) of similar size, the same way every time."""
+def estimated_tokens(text: str) -> int:
+    """A guess at the tokens of a text, rather too many than too few.
+
+    Four characters a token for ASCII; one for any other text, as scripts go that a tokenizer knows
+    little of.
+
+    >>> estimated_tokens("good morning"), estimated_tokens("おはよう")
+    (3, 4)
+    """
+    return -(-len(text) // _CHARACTERS_PER_TOKEN) if text.isascii() else len(text)
+
+
+def shard_slices(corpus: Corpus, row_bytes: int) -> list[tuple[int, int]]:
+    """Cut a corpus into runs of texts [start, stop), the same way every time.
+
+    Args:
+        corpus: the texts.
+        row_bytes: bytes of one row at all sites together.
+
+    Returns:
+        Runs of about 512 MB at most, unless a single text is larger.
+    """
+    room = min(_SHARD_TOKENS, _SHARD_BYTES // max(row_bytes, 1))
     slices: list[tuple[int, int]] = []
-    start = characters = 0
+    start = tokens = 0
     for i, text in enumerate(corpus):
-        characters += len(text.text)
-        if characters >= _CHARACTERS_PER_SHARD or i == len(corpus) - 1:
-            slices.append((start, i + 1))
-            start, characters = i + 1, 0
+        more = estimated_tokens(text.text)
+        if i > start and tokens + more > room:
+            slices.append((start, i))
+            start, tokens = i, 0
+        tokens += more
+    if len(corpus):
+        slices.append((start, len(corpus)))
     return slices
 
 
@@ -55,13 +81,18 @@ class ActivationStore:
     Made by ``create``, found again by ``open``; ``activations(site)`` gives the rows.
     """
 
-    def __init__(self, archive: Archive, corpus: Corpus) -> None:
+    def __init__(self, archive: Archive) -> None:
         self._archive = archive
-        self.corpus = corpus
 
     @classmethod
     def create(
-        cls, path: Path, corpus: Corpus, sites: Iterable[Site], header: Mapping[str, Any]
+        cls,
+        path: Path,
+        corpus: Corpus,
+        sites: Iterable[Site],
+        header: Mapping[str, Any],
+        *,
+        row_bytes: int,
     ) -> "ActivationStore":
         """Start a store with its texts and no shard yet.
 
@@ -70,6 +101,11 @@ class ActivationStore:
             corpus: all texts, in the order of their ids.
             sites: the sites every shard will hold.
             header: model, settings; plain JSON values, compared when a capture goes on.
+            row_bytes: bytes of one row at all sites together, which say how many texts go into a
+                shard.
+
+        Raises:
+            StoreError: when the folder holds something else, or cannot be written.
         """
         archive = Archive.create(
             path,
@@ -80,27 +116,29 @@ class ActivationStore:
                 "corpus": {"texts": len(corpus), "sha256": corpus.fingerprint},
                 "sites": [site.name for site in sites],
                 "shards": [
-                    {"texts": [start, stop], "rows": None} for start, stop in shard_slices(corpus)
+                    {"texts": [start, stop], "rows": None}
+                    for start, stop in shard_slices(corpus, row_bytes)
                 ],
+                "skipped_rows": [asdict(row) for row in corpus.skipped],
             },
+            parts={TEXTS: text_writer(corpus)},
         )
-        table = pa.Table.from_pylist([asdict(text) for text in corpus], schema=_TEXT_SCHEMA)
-        archive.write(_TEXTS, partial(pq.write_table, table))
-        archive.save()
-        return cls(archive, corpus)
+        return cls(archive)
 
     @classmethod
     def open(cls, path: Path | str) -> "ActivationStore":
-        """Open a store; its shards are checked when they are read.
+        """Open a store; its texts and shards are checked when they are read.
 
         Raises:
             StoreError: when the folder is no store, is damaged or of a newer format.
         """
-        archive = Archive.open(Path(path), format=FORMAT, format_version=FORMAT_VERSION)
-        table = pq.read_table(archive.file(_TEXTS))
-        names = {field.name for field in fields(Text)}
-        rows = table.select([name for name in table.column_names if name in names]).to_pylist()
-        return cls(archive, Corpus(Text(**row) for row in rows))
+        archive = Archive.open(
+            Path(path), format=FORMAT, format_version=FORMAT_VERSION, required=_REQUIRED
+        )
+        for shard in archive.manifest["shards"]:
+            if not isinstance(shard, dict) or not {"texts", "rows"} <= set(shard):
+                raise damaged(archive.path, "the record of a shard is incomplete")
+        return cls(archive)
 
     @staticmethod
     def present(path: Path) -> bool:
@@ -116,6 +154,29 @@ class ActivationStore:
     def manifest(self) -> Mapping[str, Any]:
         """Settings, model and parts, as plain JSON values."""
         return self._archive.manifest
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """All texts, in the order of their ids.
+
+        Raises:
+            StoreError: when they are missing or damaged.
+        """
+        skipped = (SkippedRow(**row) for row in self.manifest.get("skipped_rows", ()))
+        return read_texts(self._archive, skipped)
+
+    @property
+    def truncated(self) -> tuple[int, ...]:
+        """Ids of the texts captured so far that were cut at the longest length allowed."""
+        return self._noted("truncated")
+
+    @property
+    def skipped(self) -> tuple[int, ...]:
+        """Ids of the texts that gave no token; ``corpus.skipped`` has rows that were no text."""
+        return self._noted("skipped")
+
+    def _noted(self, what: str) -> tuple[int, ...]:
+        return tuple(i for shard in self.manifest["shards"] for i in shard.get(what, ()))
 
     @property
     def sites(self) -> list[Site]:
@@ -143,13 +204,31 @@ class ActivationStore:
             if shard["rows"] is None or not all(self._archive.has(part) for part in self._parts(i))
         ]
 
-    def write_shard(self, number: int, tokens: TokenTable, X: Mapping[Site, Tensor]) -> None:
+    def restore_texts(self, corpus: Corpus) -> bool:
+        """Write the texts again when they are missing or damaged; tells whether they were.
+
+        Raises:
+            StoreError: when the store was begun with other texts.
+        """
+        return restore_texts(self._archive, corpus)
+
+    def write_shard(
+        self,
+        number: int,
+        tokens: TokenTable,
+        X: Mapping[Site, Tensor],
+        *,
+        truncated: Iterable[int] = (),
+        skipped: Iterable[int] = (),
+    ) -> None:
         """Write one shard; it counts as done only when every part is safe on disk.
 
         Args:
             number: which shard.
             tokens: one line a row; text ids are those of the whole corpus.
             X: [rows channels] for every site of the store.
+            truncated: ids of the texts that were cut at the longest length allowed.
+            skipped: ids of the texts that gave no token.
         """
         if len(tokens) and set(X) != set(self.sites):
             raise StoreError(f"A shard of {self.path} must hold exactly the sites of the store.")
@@ -160,7 +239,9 @@ class ActivationStore:
                 _site_part(number, site),
                 partial(save_file, {"activations": rows.contiguous()}),
             )
-        self._archive.manifest["shards"][number]["rows"] = len(tokens)
+        self._archive.manifest["shards"][number].update(
+            rows=len(tokens), truncated=list(truncated), skipped=list(skipped)
+        )
         self._archive.save()
 
     def activations(self, site: Site) -> Activations:
@@ -197,7 +278,7 @@ class ActivationStore:
         return f"ActivationStore({str(self.path)!r}, {self.n_rows} rows, {self.manifest['sites']})"
 
 
-_TEXT_SCHEMA = pa.schema([(field.name, pa.string()) for field in fields(Text)])
+_REQUIRED = {"model": dict, "capture": dict, "corpus": dict, "sites": list, "shards": list}
 
 
 def _tokens_part(number: int) -> str:

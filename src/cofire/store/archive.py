@@ -1,23 +1,34 @@
 """A folder of checksummed parts under a manifest: the ground of runs and activation stores.
 
 Every file is written under a temporary name, flushed to disk and renamed, and only then named in
-the manifest with its checksum. A kill at any moment leaves a folder that opens and can go on.
+the manifest with its checksum. A folder gets its manifest when it is usable: the parts it cannot do
+without are there before. Until then it holds the file ``.cofire-begun``, by which a folder that a
+kill left half made is told from one with a user's own files. So a kill at any moment leaves a
+folder that the same command goes on with.
 """
 
 import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+import platform
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from cofire.errors import StoreError
 
 MANIFEST = "manifest.json"
+
+_BEGUN = ".cofire-begun"
+_TEMPORARY = re.compile(r"\..+\.(?P<process>\d+)(?:@(?P<host>.+))?\.tmp")
+_STALE_SECONDS = 3600  # no file takes an hour to write
 
 
 def sha256_of(path: Path) -> str:
@@ -32,7 +43,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         StoreError: when the disk is full or the folder cannot be written; ``path`` is untouched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}@{_host()}.tmp")
     try:
         with _disk_errors_explained(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,6 +54,56 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def _host() -> str:
+    return re.sub(r"[^A-Za-z0-9-]", "-", platform.node()) or "-"
+
+
+def _left_behind(path: Path) -> bool:
+    """Whether a file is a temporary one of a process that is gone, or an hour old."""
+    match = _TEMPORARY.fullmatch(path.name)
+    if match is None:
+        return False
+    try:
+        if time.time() - path.stat().st_mtime > _STALE_SECONDS:
+            return True
+    except OSError:  # its process has just renamed or removed it
+        return False
+    # Folders are shared between machines; of another one's processes only the age is known.
+    return match["host"] in (None, _host()) and not _alive(int(match["process"]))
+
+
+def _alive(process: int) -> bool:
+    if os.name == "nt":  # there os.kill ends a process whatever the signal: go by the age alone
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it belongs to somebody else, or is no number of a process
+        return True
+    return True
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes left, as far as the folder allows it."""
+    with suppress(OSError):
+        for pattern in (".*.tmp", "*/.*.tmp"):
+            for path in folder.glob(pattern):
+                if _left_behind(path):
+                    with suppress(OSError):
+                        path.unlink()
+
+
+def _free_for(path: Path, parts: Iterable[str]) -> bool:
+    """Whether an archive may be begun here: nothing there, or only what a killed begin left."""
+    if not path.exists():
+        return True
+    if not path.is_dir():
+        return False
+    names = {file.name for file in path.iterdir() if not _TEMPORARY.fullmatch(file.name)}
+    return not names or (_BEGUN in names and names <= {_BEGUN, *parts})
 
 
 @contextmanager
@@ -62,6 +123,11 @@ def _disk_errors_explained(path: Path) -> Iterator[None]:
         raise
 
 
+def damaged(folder: Path, what: str) -> StoreError:
+    """The error of a manifest that cannot be used."""
+    return StoreError(f"{folder / MANIFEST} is damaged ({what}); restore it or start anew.")
+
+
 class Archive:
     """One folder with a manifest.
 
@@ -76,18 +142,33 @@ class Archive:
 
     @classmethod
     def create(
-        cls, path: Path, *, format: str, format_version: int, header: Mapping[str, Any]
+        cls,
+        path: Path,
+        *,
+        format: str,
+        format_version: int,
+        header: Mapping[str, Any],
+        parts: Mapping[str, Callable[[Path], object]] = MappingProxyType({}),
     ) -> "Archive":
-        """Start a new archive.
+        """Start a new archive, or start one again that was killed before it had a manifest.
+
+        Args:
+            path: the folder.
+            format: name of the format.
+            format_version: its version.
+            header: further entries of the manifest, as plain JSON values.
+            parts: parts the folder cannot do without, each with what writes it; they are there
+                before the manifest is.
 
         Raises:
             StoreError: when the folder holds something else, or cannot be written.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        if not _free_for(path, parts):
             raise StoreError(
                 f"{path} exists and is no {format} folder; choose another output folder with -o, "
                 "or remove it."
             )
+        _sweep(path)
         archive = cls(
             path,
             {
@@ -99,12 +180,32 @@ class Archive:
                 "parts": {},
             },
         )
+        write_atomically(path / _BEGUN, lambda file: file.write_text(format, encoding="utf-8"))
+        for part, write in parts.items():
+            archive.write(part, write)
         archive.save()
+        with suppress(OSError):
+            (path / _BEGUN).unlink()
         return archive
 
     @classmethod
-    def open(cls, path: Path, *, format: str, format_version: int) -> "Archive":
+    def open(
+        cls,
+        path: Path,
+        *,
+        format: str,
+        format_version: int,
+        required: Mapping[str, type] = MappingProxyType({}),
+    ) -> "Archive":
         """Open an archive of this format, of this or an older version.
+
+        Files that a killed process left half written are removed.
+
+        Args:
+            path: the folder.
+            format: name of the format.
+            format_version: newest version that can be read.
+            required: entries that the manifest must have, with the type of each.
 
         Raises:
             StoreError: when there is none, its manifest is damaged, or it is of a newer version.
@@ -116,7 +217,9 @@ class Archive:
             manifest = json.loads(file.read_text(encoding="utf-8"))
             found, found_version = manifest["format"], int(manifest["format_version"])
         except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{file} is damaged ({error}); restore it or start anew.") from error
+            raise damaged(path, str(error)) from error
+        except OSError as error:
+            raise StoreError(f"Cannot read {file}: {error.strerror or error}.") from error
         if found != format:
             raise StoreError(f"{path} is a {found} folder, but a {format} folder is needed here.")
         if found_version > format_version:
@@ -125,6 +228,15 @@ class Archive:
                 f"version {found_version}; this cofire ({version('cofire')}) reads up to version "
                 f"{format_version}. Upgrade cofire to open it."
             )
+        for key, kind in {"parts": dict, **required}.items():
+            if not isinstance(manifest.get(key), kind):
+                raise damaged(path, f"it has no proper {key!r}")
+        for part, record in manifest["parts"].items():
+            if not isinstance(record, dict) or not {"sha256", "bytes"} <= set(record):
+                raise damaged(path, f"it has no checksum of {part}")
+        _sweep(path)
+        with suppress(OSError):
+            (path / _BEGUN).unlink(missing_ok=True)
         return cls(path, manifest)
 
     @staticmethod

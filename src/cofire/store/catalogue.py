@@ -7,6 +7,7 @@ from typing import Any
 from cofire.errors import InputError
 from cofire.store import activation_store, run
 from cofire.store.archive import MANIFEST
+from cofire.store.text_file import TEXTS
 
 _DEPTH = 3  # folders below the one asked about
 
@@ -29,9 +30,13 @@ def catalogue(folder: Path) -> list[dict[str, Any]]:
 
 
 def _describe(path: Path) -> dict[str, Any] | None:
+    """The record of one manifest; None for a file of that name which is not cofire's."""
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-        kind = manifest["format"]
+    except (OSError, ValueError):
+        return _damaged(path) if _looks_like_ours(path.parent) else None
+    kind = manifest.get("format") if isinstance(manifest, dict) else None
+    try:
         if kind == run.FORMAT:
             done = sum(1 for record in manifest["sites"].values() if record)
             total = len(manifest["sites"])
@@ -51,12 +56,22 @@ def _describe(path: Path) -> dict[str, Any] | None:
             "state": "complete" if done == total else f"{done} of {total} done",
             "created": manifest["created"],
         }
-    except (OSError, ValueError, KeyError, TypeError):
-        return {
-            "path": str(path.parent),
-            "kind": "?",
-            "model": "?",
-            "what": "unreadable manifest",
-            "state": "damaged",
-            "created": "",
-        }
+    except (KeyError, TypeError, AttributeError):
+        return _damaged(path)
+
+
+def _looks_like_ours(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in ("config.yaml", TEXTS)) or any(
+        folder.glob("shard-*")
+    )
+
+
+def _damaged(path: Path) -> dict[str, Any]:
+    return {
+        "path": str(path.parent),
+        "kind": "?",
+        "model": "?",
+        "what": "unreadable manifest",
+        "state": "damaged",
+        "created": "",
+    }

@@ -4,6 +4,8 @@ Layout, format version 1::
 
     manifest.json                         resolved config, model, data, hardware, figures, checksums
     config.yaml                           the resolved config; `cofire fit --config` takes it back
+    texts.parquet                         text, label, group, detail, split, source; line i is the
+                                          text with text_id i
     blocks.9.mlp.hook_post/               one folder a site
         dictionary.safetensors            atoms [features channels], and encoder tensors if any
         codes.safetensors                 codes [rows features], rows in the order of rows.parquet
@@ -12,9 +14,9 @@ Layout, format version 1::
         features.parquet, contexts.parquet, neurons.parquet, vocabulary.parquet, concepts.parquet
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, fields
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,16 @@ import yaml
 from safetensors.torch import load_file, save_file
 
 from cofire.activations import TokenTable
+from cofire.corpus import Corpus
 from cofire.dictionary import Dictionary
 from cofire.errors import InputError, StoreError
 from cofire.evaluation.fidelity import Fidelity
 from cofire.interpret.display import run_html
 from cofire.interpret.reading import FeatureSet
 from cofire.site import Site
-from cofire.store.archive import Archive
+from cofire.store.archive import Archive, damaged
 from cofire.store.feature_tables import SCHEMAS, from_tables, to_tables
+from cofire.store.text_file import TEXTS, read_texts, restore_texts, text_writer
 from cofire.store.token_file import read_tokens, token_table
 from cofire.types import CodeMatrix
 
@@ -54,7 +58,13 @@ class Run:
 
     @classmethod
     def create(
-        cls, path: Path, *, config: Mapping[str, Any], sites: Sequence[Site], **header: Any
+        cls,
+        path: Path,
+        *,
+        config: Mapping[str, Any],
+        sites: Sequence[Site],
+        corpus: Corpus | Mapping[str, Any] | None = None,
+        **header: Any,
     ) -> "Run":
         """Start a run without results.
 
@@ -62,24 +72,32 @@ class Run:
             path: a folder that does not exist or is empty.
             config: the resolved config, plain JSON values.
             sites: the sites that will be filled.
-            header: further entries of the manifest (model, corpus, hardware).
+            corpus: the texts, which the run then keeps; or only what the manifest is to say of
+                them.
+            header: further entries of the manifest (model, hardware).
 
         Raises:
             StoreError: when the folder holds something else, or cannot be written.
         """
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        parts: dict[str, Callable[[Path], object]] = {
+            _CONFIG: lambda file: file.write_text(text, encoding="utf-8")
+        }
+        if isinstance(corpus, Corpus):
+            parts[TEXTS] = text_writer(corpus)
+            corpus = {"texts": len(corpus), "sha256": corpus.fingerprint}
         archive = Archive.create(
             path,
             format=FORMAT,
             format_version=FORMAT_VERSION,
             header={
                 **header,
+                **({} if corpus is None else {"corpus": dict(corpus)}),
                 "config": dict(config),
                 "sites": {site.name: None for site in sites},
             },
+            parts=parts,
         )
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        archive.write(_CONFIG, lambda file: file.write_text(text, encoding="utf-8"))
-        archive.save()
         return cls(archive)
 
     @classmethod
@@ -89,7 +107,16 @@ class Run:
         Raises:
             StoreError: when the folder is no run, is damaged or of a newer format.
         """
-        return cls(Archive.open(Path(path), format=FORMAT, format_version=FORMAT_VERSION))
+        archive = Archive.open(
+            Path(path),
+            format=FORMAT,
+            format_version=FORMAT_VERSION,
+            required={"sites": dict, "config": dict},
+        )
+        for name, record in archive.manifest["sites"].items():
+            if not isinstance(record, dict | None):
+                raise damaged(archive.path, f"the record of {name} is none")
+        return cls(archive)
 
     @staticmethod
     def present(path: Path) -> bool:
@@ -110,6 +137,23 @@ class Run:
     def config(self) -> Mapping[str, Any]:
         """The resolved config."""
         return dict(self.manifest["config"])
+
+    @cached_property
+    def corpus(self) -> Corpus:
+        """The texts that ``tokens(site).text_id`` points to.
+
+        Raises:
+            StoreError: when they are missing or damaged.
+        """
+        return read_texts(self._archive)
+
+    def restore_texts(self, corpus: Corpus) -> bool:
+        """Write the texts when they are missing or damaged; tells whether they were.
+
+        Raises:
+            StoreError: when the run was begun with other texts.
+        """
+        return restore_texts(self._archive, corpus)
 
     @property
     def sites(self) -> list[Site]:
@@ -189,11 +233,11 @@ class Run:
 
     def dictionary(self, site: Site) -> Dictionary:
         """The dictionary of one site."""
-        record = self._record(site)
-        return Dictionary.from_parts(
-            load_file(self._archive.file(f"{site.name}/dictionary.safetensors")),
-            record["dictionary"],
-        )
+        settings = self._record(site).get("dictionary")
+        if settings is None:
+            raise self._other_version(f"The manifest lacks the dictionary at {site}")
+        tensors = load_file(self._archive.file(f"{site.name}/dictionary.safetensors"))
+        return Dictionary.from_parts(tensors, settings)
 
     def codes(self, site: Site) -> CodeMatrix:
         """Codes [rows features] of all rows, held-out ones included."""
@@ -216,20 +260,44 @@ class Run:
         return self._record(site)
 
     def features(self, site: Site) -> FeatureSet:
-        """The features of one site, read from their tables (once)."""
+        """The features of one site, read from their tables (once).
+
+        Raises:
+            StoreError: when there are none, they are damaged, or another version wrote them.
+        """
         if site not in self._features:
             record = self._record(site)
-            heldout = record["heldout"]
+            tables = {name: self._table(site, name) for name in SCHEMAS}
             self._features[site] = from_tables(
-                {name: self._table(site, name) for name in SCHEMAS},
+                tables,
                 site,
-                Fidelity(**record["fit"]),
-                Fidelity(**heldout) if heldout else None,
+                self._fidelity(site, record.get("fit")),
+                self._fidelity(site, record["heldout"]) if record.get("heldout") else None,
             )
         return self._features[site]
 
+    def _fidelity(self, site: Site, record: Any) -> Fidelity:
+        known = {field.name for field in fields(Fidelity)}
+        if not isinstance(record, dict) or not known <= set(record):
+            raise self._other_version(f"The manifest lacks figures of the fit at {site}")
+        return Fidelity(**{name: record[name] for name in known})
+
     def _table(self, site: Site, name: str) -> pa.Table:
-        return pq.read_table(self._archive.file(f"{site.name}/{name}.parquet"))
+        part = f"{site.name}/{name}.parquet"
+        table = pq.read_table(self._archive.file(part))
+        if name not in SCHEMAS:
+            return table
+        columns = SCHEMAS[name].names
+        missing = [column for column in columns if column not in table.column_names]
+        if missing:
+            raise self._other_version(f"{self.path / part} has no column {missing[0]!r}")
+        return table.select(columns)
+
+    def _other_version(self, what: str) -> StoreError:
+        return StoreError(
+            f"{what}: an older cofire ({self.manifest.get('cofire_version', '?')}) wrote this run. "
+            "Fit again into a new folder."
+        )
 
     def _record(self, site: Site) -> dict[str, Any]:
         record: dict[str, Any] | None = self.manifest["sites"].get(site.name)

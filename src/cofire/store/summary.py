@@ -14,22 +14,26 @@ def summary(run: Run) -> list[dict[str, Any]]:
     for site in run.sites:
         features = run.features(site)
         figures = run.figures(site)
-        judged = [f.concept for f in features if f.concept is not None and f.concept.auroc]
-        selecting = [match for match in judged if (match.auroc or 0.0) > CONCEPT_AUROC]
+        measured = [
+            (feature.concept.concept, feature.concept.auroc)
+            for feature in features
+            if feature.concept is not None and feature.concept.auroc is not None
+        ]
+        selected = [concept for concept, auroc in measured if auroc > CONCEPT_AUROC]
         records.append(
             {
                 "layer": site.layer,
                 "explained variance": features.fit.explained_variance,
                 "held-out": features.heldout.explained_variance if features.heldout else None,
-                "concept features": len(selecting) / len(features) if judged else None,
-                "concepts": len({match.concept for match in selecting}) if judged else None,
+                "concept features": len(selected) / len(features) if measured else None,
+                "concepts": len(set(selected)) if measured else None,
                 "dead": sum(feature.dead for feature in features),
                 "duplicate": sum(feature.duplicate for feature in features),
                 "one-token": sum(feature.one_token for feature in features),
                 "active codes": features.fit.code_density,
-                "sweeps": figures["sweeps"],
-                "stop": figures["stop_reason"],
-                "seconds": figures["seconds"],
+                "sweeps": figures.get("sweeps"),
+                "stop": figures.get("stop_reason"),
+                "seconds": figures.get("seconds"),
             }
         )
     return records
