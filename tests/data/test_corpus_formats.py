@@ -243,3 +243,18 @@ def test_importing_loads_no_heavy_library() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert (done.returncode, done.stderr.decode().strip()) == (0, "")
+
+
+def test_a_csv_cell_may_be_a_long_document(tmp_path: Path) -> None:
+    long = "word " * 60_000
+    path = tmp_path / "long.csv"
+    path.write_text(f"text,label\n{long},law\n", encoding="utf-8")
+    (text,) = load_corpus(path)
+    assert (text.text, text.label) == (long, "law")
+
+
+def test_whole_numbers_kept_as_floats_are_labels(tmp_path: Path) -> None:
+    path = tmp_path / "gaps.parquet"
+    labels = pa.array([1.0, None, float("nan"), 2.0])
+    pq.write_table(pa.table({"text": ["a", "b", "c", "d"], "label": labels}), path)
+    assert [text.label for text in load_corpus(path)] == ["1", None, None, "2"]

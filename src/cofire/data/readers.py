@@ -21,6 +21,7 @@ from cofire.errors import DataError
 Reader: TypeAlias = Callable[[BufferedIOBase, str, Columns], Generator[Row]]
 
 _PARQUET_BATCH = 1024  # rows decoded at a time
+_CSV_FIELD_LIMIT = 2**31 - 1  # characters; csv's own 131072 is less than a long document
 
 
 def plain_rows(stream: BufferedIOBase, name: str, columns: Columns) -> Generator[Row]:
@@ -91,6 +92,7 @@ def csv_rows(
                 problems.append(SkippedRow(f"{name}:{line.number}", line.problem))
             yield line.text
 
+    csv.field_size_limit(max(_CSV_FIELD_LIMIT, csv.field_size_limit()))  # one for the process
     table = csv.reader(decoded(), delimiter=delimiter, strict=True)
     header: list[str] | None = None
     while True:

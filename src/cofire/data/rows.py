@@ -1,5 +1,6 @@
 """One row of any source, and how it becomes a text."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, get_args
@@ -79,7 +80,8 @@ def text_of(record: Record, columns: Columns) -> Text:
     """Check a row and make it a text.
 
     The text is kept as it is; label, group, detail and split lose surrounding white space, and an
-    empty one counts as absent. A whole number is accepted as a label, group or detail.
+    empty one counts as absent. A whole number is accepted as a label, group or detail, also as a
+    float (1.0 is 1, NaN counts as absent).
 
     Raises:
         RowError: when the row cannot be used.
@@ -111,6 +113,9 @@ def described(value: object) -> str:
 
 
 def _name(value: object, column: str) -> str | None:
+    if isinstance(value, float) and (math.isnan(value) or value.is_integer()):
+        # A column of whole numbers with gaps becomes one of floats: 1.0, 2.0, NaN.
+        value = None if math.isnan(value) else int(value)
     if isinstance(value, int):  # class numbers are common as labels
         return str(value)
     if value is None:
