@@ -31,3 +31,5 @@ def test_white_space_is_made_visible():
     assert visible("\n\n") == "↵↵"
     assert visible(" \t") == "␣⇥"
     assert visible(" Monday ") == "Monday"
+    assert visible("\x1b[31m") == "␛[31m"
+    assert visible("") == "⟨empty⟩"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from sample_run import make_run
 
-from cofire.interpret.display import concept_text, readable, token_text
+from cofire.interpret.display import concept_text
+from cofire.interpret.wording import readable, token_text
 from cofire.store import Run
 
 
@@ -64,8 +65,10 @@ def test_what_cannot_be_seen_is_marked() -> None:
 
 def test_thin_evidence_is_called_so(run: Run) -> None:
     match = next(f.concept for f in run.features(run.sites[0]) if f.concept and f.concept.sure)
-    assert "not enough evidence" not in concept_text(match)
+    assert concept_text(match).startswith("Selects ")
     weak = replace(match, auroc=0.6, p_value=0.2)
-    assert "not enough evidence to name the feature after it" in concept_text(weak)
+    assert "Not enough evidence for a concept" in concept_text(weak)
     unknown = replace(match, auroc=None, interval=None, p_value=None, n_positive=0)
     assert "no held-out text of it" in concept_text(unknown)
+    elsewhere = replace(match, precision=0.1)
+    assert "fires elsewhere too" in concept_text(elsewhere)

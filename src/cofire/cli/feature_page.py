@@ -4,35 +4,23 @@ from rich.console import Console
 from rich.text import Text
 
 from cofire.interpret.contexts import Context
-from cofire.interpret.labels import visible
+from cofire.interpret.display import concept_text
 from cofire.interpret.reading import Feature
 from cofire.interpret.vocabulary import TokenWeight
+from cofire.interpret.wording import readable, token_text, visible
 
 _NEURONS_SHOWN = 12
 _CONCEPTS_SHOWN = 5
 
 
 def print_feature(console: Console, feature: Feature, *, contexts: int) -> None:
-    """Print label, concept, contexts, neurons, tokens and concepts of one feature."""
+    """Print label, concept, contexts, neurons, tokens and concepts of one feature.
+
+    Characters that a terminal would obey are shown as visible marks.
+    """
     flags = f"  [{', '.join(feature.flags)}]" if feature.flags else ""
-    console.print(Text(f"Feature {feature.index}  {feature.label}{flags}", style="bold"))
-    match = feature.concept
-    if match is not None and match.auroc is not None and match.interval is not None:
-        low, high = match.interval
-        console.print(
-            f"selects {match.concept}: held-out AUROC {match.auroc:.2f} "
-            f"[{low:.2f}, {high:.2f}], p = {match.p_value:.1g}, "
-            f"{match.n_positive} against {match.n_negative} texts",
-            highlight=False,
-            markup=False,
-        )
-    elif match is not None:
-        console.print(
-            f"selects {match.concept} on training texts (AUROC {match.auroc_train:.2f}); no "
-            "held-out text to confirm it",
-            highlight=False,
-            markup=False,
-        )
+    console.print(Text(f"Feature {feature.index}  {readable(feature.label)}{flags}", style="bold"))
+    console.print(Text(concept_text(feature.concept)))
     console.print(
         f"active on {feature.density:.1%} of tokens, largest code {feature.max_code:.3g}, nearest "
         f"feature {feature.nearest} (|cos| {feature.nearest_cosine:.2f})",
@@ -56,16 +44,15 @@ def print_feature(console: Console, feature: Feature, *, contexts: int) -> None:
         console.print(Text("\nConcepts (AUROC on training / held-out texts)", style="bold"))
         for name, train, heldout in feature.concept_scores[:_CONCEPTS_SHOWN]:
             scores = " / ".join("–" if s is None else f"{s:.2f}" for s in (train, heldout))
-            console.print(Text(f"  {name}: {scores}"))
+            console.print(Text(f"  {readable(name)}: {scores}"))
 
 
 def _context_line(context: Context) -> Text:
     line = Text(f"  {context.code:8.2f}  ")
     for i, token in enumerate(context.tokens):
-        shown = token.replace("\n", "↵")
-        line.append(shown, style="bold reverse" if i == context.focus else "")
+        line.append(token_text(token), style="bold reverse" if i == context.focus else "")
     if context.label:
-        line.append(f"   ({context.label})", style="dim")
+        line.append(f"   ({readable(context.label)})", style="dim")
     return line
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,12 +13,19 @@ from rich.text import Text
 
 from cofire.config import ListingConfig
 from cofire.errors import InputError
+from cofire.interpret.wording import figure, readable
+
+# json leaves these as they are, but a terminal may obey them, or UTF-8 have no form for them.
+_UNSAFE = re.compile("[\x7f-\x9f\ud800-\udfff]")
 
 
 def print_listing(
     records: Sequence[Mapping[str, Any]], config: ListingConfig, *, empty: str
 ) -> None:
     """Print records that share their keys.
+
+    Tables show characters that a terminal would obey as visible marks. JSON escapes them, CSV
+    keeps the data as it is.
 
     Args:
         records: one line each.
@@ -30,7 +38,7 @@ def print_listing(
     if config.as_json + config.as_csv + config.as_table > 1:
         raise InputError("--json, --csv and --table exclude one another; give one of them.")
     if config.as_json:
-        sys.stdout.write(json.dumps(list(records), indent=2, ensure_ascii=False) + "\n")
+        print_json(list(records))
     elif config.as_csv:
         if records:
             writer = csv.DictWriter(sys.stdout, fieldnames=list(records[0]))
@@ -40,6 +48,12 @@ def print_listing(
         sys.stdout.write(empty + "\n")
     else:
         _print_table(records)
+
+
+def print_json(value: Any) -> None:
+    """Print plain values as JSON that is safe to see in a terminal."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    sys.stdout.write(_UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text) + "\n")
 
 
 def _print_table(records: Sequence[Mapping[str, Any]]) -> None:
@@ -63,4 +77,4 @@ def _cell(value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else ""
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
+    return figure(value) if isinstance(value, float) else readable(str(value))

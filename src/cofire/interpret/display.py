@@ -1,33 +1,17 @@
-"""Tokens and figures as people read them, and features as HTML for notebooks.
+"""Features in sentences, and as HTML for notebooks.
 
 Every string that comes from a model, a text or a user goes through ``readable`` or ``token_text``
 and is escaped; styles are inline, so that a card changes nothing else on the page it lands on.
 """
 
-import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 from cofire.interpret.concepts import ConceptMatch
 from cofire.interpret.contexts import Context
-from cofire.interpret.labels import visible
 from cofire.interpret.reading import Feature, FeatureSet
-
-MISSING = "–"
-"""Shown for a value that could not be measured; a missing value is never shown as 0."""
-
-_CONTROLS = {code: chr(0x2400 + code) for code in range(0x20) if chr(code) not in "\n\t"}
-# Characters that cannot be seen and that reorder or hide the text around them.
-_HIDDEN = (0x200B, 0x2028, 0x2029, 0x2060, 0xFEFF, 0xFFFE, 0xFFFF)
-_READABLE: dict[int, str] = {
-    **_CONTROLS,
-    0x7F: "␡",
-    **{code: f"⟨U+{code:04X}⟩" for code in (*range(0x80, 0xA0), *_HIDDEN)},
-    **{code: f"⟨U+{code:04X}⟩" for code in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))},
-    **dict.fromkeys(range(55296, 57344), "�"),
-}
-_IN_TEXT = str.maketrans({"\n": "↵", "\t": "⇥"})
+from cofire.interpret.wording import MISSING, figure, readable, token_text
 
 _CARD_CONTEXTS = 5
 _CARD_NEURONS = 8
@@ -42,72 +26,35 @@ _FIRES = "255,122,26"
 _AGAINST = "64,132,214"
 
 
-def readable(text: str) -> str:
-    """Text that is safe to look at: control and direction characters become visible marks.
-
-    Line breaks and tabs stay; marks that letters need (joiners, accents) stay.
-
-    >>> readable("a\\x00b\\u202ec")
-    'a␀b⟨U+202E⟩c'
-    """
-    return text.translate(_READABLE)
-
-
-def token_text(piece: str) -> str:
-    """A token for running text: spaces around it kept, anything that cannot be seen made visible.
-
-    >>> token_text(" Monday"), token_text("\\n"), token_text(" "), token_text("\\u00a0")
-    (' Monday', '↵', '␣', '⟨U+00A0⟩')
-    """
-    shown = readable(piece)
-    if not shown.strip():
-        shown = visible(shown)
-    if all(_blank(character) for character in shown):
-        return "".join(f"⟨U+{ord(character):04X}⟩" for character in shown)
-    return shown.translate(_IN_TEXT)
-
-
-def _blank(character: str) -> bool:
-    return character.isspace() or unicodedata.category(character) in ("Cf", "Mn", "Cn")
-
-
-def figure(value: float | int | None, digits: int = 3) -> str:
-    """A number to so many significant digits, or the mark for a missing one.
-
-    >>> figure(0.12345), figure(1234567.0), figure(3.2e-7), figure(None)
-    ('0.123', '1,234,567', '3.2e-07', '–')
-    """
-    if value is None:
-        return MISSING
-    if abs(value) >= 10**digits:
-        return f"{value:,.0f}"
-    return f"{value:.{digits}g}"
-
-
 def concept_text(match: ConceptMatch | None) -> str:
     """How well a feature selects its best concept, in one sentence.
+
+    It says "selects" only where held-out texts are evidence enough (``ConceptMatch.sure``), and
+    that the feature fires elsewhere too where it may not be named after the concept.
 
     >>> concept_text(None)
     'No concept: the texts carry no labels, or too few of each.'
     """
     if match is None:
         return "No concept: the texts carry no labels, or too few of each."
+    name = readable(match.concept)
     if match.auroc is None or match.interval is None:
         return (
-            f"{match.concept}: not enough evidence, no held-out text of it "
-            f"(AUROC {match.auroc_train:.2f} on the texts it was chosen on)."
+            f"Not enough evidence for a concept: its best one is {name} "
+            f"(AUROC {match.auroc_train:.2f} on the texts it was chosen on), but no held-out text "
+            "of it can confirm that."
         )
     low, high = match.interval
     known = (
         f"held-out AUROC {match.auroc:.2f} [{low:.2f}, {high:.2f}], p = {figure(match.p_value, 2)}"
+        f", {match.n_positive:,} held-out texts of it against {match.n_negative:,} others"
     )
+    precision = f"{match.precision:.0%} of its strong firings are in texts of it"
     if not match.sure:
-        doubt = "; not enough evidence to name the feature after it"
-    elif not match.names_feature:
-        doubt = f"; but only {match.precision:.0%} of its strong firings are in texts of it"
-    else:
-        doubt = ""
-    return f"{match.concept}: {known}, {match.n_positive} held-out texts of it{doubt}."
+        return f"Not enough evidence for a concept; the best one is {name}: {known}."
+    if not match.names_feature:
+        return f"Selects texts of {name}, but fires elsewhere too: {known}; only {precision}."
+    return f"Selects {name}: {known}; {precision}."
 
 
 def feature_html(feature: Feature) -> str:

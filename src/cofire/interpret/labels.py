@@ -1,27 +1,19 @@
 """Offline labels: a feature named after what fires it, without asking any language model."""
 
 from cofire.interpret.concepts import ConceptMatch
+from cofire.interpret.wording import visible
 
 _NAMED_TYPES = 4  # token types spelled out in a label
 _TYPE_SHARE = 0.5  # a feature is named after tokens alone when the named ones cover this much
-
-_VISIBLE = {"\n": "↵", "\t": "⇥", " ": "␣"}
-
-
-def visible(piece: str) -> str:
-    """A token as it should be read: no surrounding spaces, white space made visible.
-
-    >>> visible(" Monday"), visible("\\n")
-    ('Monday', '↵')
-    """
-    return piece.strip() or "".join(_VISIBLE.get(character, character) for character in piece)
 
 
 def offline_label(match: ConceptMatch | None, types: list[tuple[str, int]]) -> str:
     """Compose a label from the concept a feature selects and the tokens it fires on.
 
     The concept leads when held-out texts confirm it and enough firings are on it
-    (``ConceptMatch.names_feature``). The tokens follow,
+    (``ConceptMatch.names_feature``). Held-out texts are used for that on purpose: a name chosen on
+    training texts is given only where other texts agree. Over the features that bear a name, their
+    held-out AUROC is therefore above ``concepts.SURE_AUROC`` by construction. The tokens follow,
     most frequent first; an ellipsis says that they are examples of more.
 
     Args:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from cofire.interpret.display import figure
+from cofire.interpret.wording import figure
 from cofire.registry import methods
 from cofire.site import Site
 

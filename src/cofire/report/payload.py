@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from cofire.interpret.contexts import Context
-from cofire.interpret.display import readable, token_text
 from cofire.interpret.reading import Feature, FeatureSet
 from cofire.interpret.vocabulary import TokenWeight
+from cofire.interpret.wording import readable, token_text
 from cofire.report.embedding import rounded
 
 MAX_NEURONS = 200

@@ -8,7 +8,7 @@ function figure(value, digits = 3) {
   if (value === null || value === undefined) return MISSING;
   if (value === 0) return "0";
   const size = Math.abs(value);
-  if (size >= 10 ** digits) return Math.round(value).toLocaleString("en");
+  if (Number(size.toPrecision(digits)) >= 10 ** digits) return Math.round(value).toLocaleString("en");
   if (size < 1e-4) return value.toExponential(digits - 1).replace(/\.?0+e/, "e");
   return String(Number(value.toPrecision(digits))).replace("-", "−");
 }
