@@ -1,8 +1,12 @@
 """Reconstruction figures and feature health on data where the truth is known."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 
+import builders
 from cofire.errors import InputError
 from cofire.evaluation.fidelity import fidelity
 from cofire.evaluation.health import health
@@ -56,3 +60,19 @@ def test_a_single_atom_has_no_neighbour():
     found = health(torch.ones(1, 3), torch.ones(2, 1))
     assert found.nearest.tolist() == [0]
     assert not found.duplicate[0]
+
+
+def test_some_rows_of_several_shards_are_measured_as_if_alone():
+    torch.manual_seed(0)
+    data = builders.activations()
+    shards = tuple(data.X.split(20))
+    codes, atoms = torch.rand(len(data), 2), torch.randn(2, 12)
+    rows = np.random.default_rng(0).random(len(data)) < 0.4
+    index = torch.from_numpy(rows)
+    measured = fidelity(replace(data, shards=shards), codes, atoms, atoms[0], rows=rows)
+    alone = fidelity(data.X[index], codes[index], atoms, atoms[0])
+    assert measured.rows == alone.rows == rows.sum()
+    for name in ("explained_variance", "relative_loss", "code_density"):
+        assert getattr(measured, name) == pytest.approx(getattr(alone, name))
+    with pytest.raises(InputError, match="at least one row"):
+        fidelity(data, codes, atoms, rows=np.zeros(len(data), bool))

@@ -1,10 +1,10 @@
 """How well a score tells positives from negatives: area under the ROC curve, interval, p-value."""
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.stats import norm, rankdata
 
 
 def auroc(
@@ -23,6 +23,8 @@ def auroc(
         ...       np.array([[True], [True], [False], [False]])).tolist()
         [[0.75]]
     """
+    from scipy.stats import rankdata  # slow to import, and stored results are read without it
+
     n_positive = positive.sum(axis=0).astype(float)
     n_negative = len(positive) - n_positive
     ranks = rankdata(scores, axis=0)
@@ -44,7 +46,7 @@ def auroc_interval(
     >>> round(low, 2), high
     (0.8, 1.0)
     """
-    z = float(norm.ppf(0.5 + confidence / 2))
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
     n_star = (n_positive + n_negative) / 2 - 1
 
     def excess(theta: float) -> float:
@@ -77,4 +79,4 @@ def auroc_p_value(value: float, n_positive: int, n_negative: int) -> float:
     0.5
     """
     deviation = math.sqrt((n_positive + n_negative + 1) / (12 * n_positive * n_negative))
-    return float(norm.sf((value - 0.5) / deviation))
+    return math.erfc((value - 0.5) / deviation / math.sqrt(2)) / 2

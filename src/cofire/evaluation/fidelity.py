@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
+from cofire.activations import Activations
 from cofire.errors import InputError
-from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Tensor
+from cofire.types import ActivationMatrix, AtomMatrix, Bool, CodeMatrix, Float, Tensor
 
 _BLOCK_ROWS = 8192  # bounds the residual held at once
 
@@ -30,33 +32,54 @@ class Fidelity:
 
 
 def fidelity(
-    X: ActivationMatrix,
+    X: ActivationMatrix | Activations,
     codes: CodeMatrix,
     atoms: AtomMatrix,
     offset: Float[Tensor, "channels"] | None = None,
+    *,
+    rows: Bool[np.ndarray, "rows"] | None = None,
 ) -> Fidelity:
     """Measure X ≈ codes @ atoms (+ offset); sums are taken in float64.
+
+    Holds a block of rows at a time, whatever the number of rows and shards.
+
+    Args:
+        X: the rows, as a tensor or with what they are.
+        codes: of all rows.
+        atoms: the dictionary.
+        offset: added to the reconstruction, zero when None.
+        rows: True for the rows to measure; all when None.
 
     Raises:
         InputError: when there is no row.
     """
-    if len(X) == 0:
+    n_rows = len(X) if rows is None else int(rows.sum())
+    if n_rows == 0:
         raise InputError("Fidelity needs at least one row; got none.")
     residual = torch.zeros((), dtype=torch.float64)
     square = torch.zeros((), dtype=torch.float64)
     total = torch.zeros(X.shape[1], dtype=torch.float64)
-    for start in range(0, len(X), _BLOCK_ROWS):
-        x = X[start : start + _BLOCK_ROWS].float()
-        x_hat = codes[start : start + _BLOCK_ROWS].float() @ atoms.float()
+    active, start = 0, 0
+    blocks = X.chunks(_BLOCK_ROWS) if isinstance(X, Activations) else iter(X.split(_BLOCK_ROWS))
+    for x in blocks:
+        place = slice(start, start + len(x))
+        start = place.stop
+        c = codes[place]
+        if rows is not None:
+            kept = torch.from_numpy(rows[place])
+            x, c = x[kept], c[kept]
+        x, c = x.float(), c.float()
+        x_hat = c @ atoms.float()
         if offset is not None:
             x_hat = x_hat + offset
         residual += (x - x_hat).double().square().sum().cpu()
         square += x.double().square().sum().cpu()
         total += x.double().sum(0).cpu()
-    centred = square - total.square().sum() / len(X)
+        active += int((c > 0).sum())
+    centred = square - total.square().sum() / n_rows
     return Fidelity(
         explained_variance=float(1 - residual / centred) if centred > 0 else None,
         relative_loss=float(residual / square) if square > 0 else None,
-        code_density=float((codes > 0).double().mean()),
-        rows=len(X),
+        code_density=active / (n_rows * codes.shape[1]),
+        rows=n_rows,
     )
