@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, overload
 Split: TypeAlias = Literal["train", "heldout"]
 
 NEUTRAL = "neutral"
-"""Label of texts that belong to no concept; they only serve as negatives."""
+"""Reserved label of texts that belong to no concept; they only serve as negatives."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,8 @@ class Text:
 
     Attributes:
         text: the text itself.
-        label: its concept, ``neutral`` for none of them, or None when unlabelled.
+        label: its concept, ``neutral`` for none of them, or None when that is not known: such
+            texts are neither positives nor negatives of any concept.
         group: a family of concepts the label belongs to (``time`` for ``weekday``).
         detail: a finer label within the concept (``Monday`` within ``weekday``).
         split: ``heldout`` texts are captured but never used to fit or to choose anything.
@@ -77,7 +78,7 @@ class Corpus(Sequence[Text]):
 
     @property
     def concepts(self) -> list[str]:
-        """Labels in order of first appearance, without ``neutral``."""
+        """Labels in order of first appearance, without the reserved ``neutral``."""
         labels = dict.fromkeys(text.label for text in self._texts)
         return [label for label in labels if label is not None and label != NEUTRAL]
 

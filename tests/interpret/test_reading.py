@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from sklearn.decomposition import PCA
@@ -50,6 +51,35 @@ def test_a_feature_of_one_token_is_flagged(features):
     assert features[2].one_token
     assert features[2].firing_types[0][0] == "the"
     assert not features[1].one_token
+
+
+def test_two_firings_are_no_one_token_feature():
+    data = builders.activations()
+    codes = torch.zeros(len(data), 1)
+    codes[:2] = 1.0  # on the same token of one text twice
+    tokens = replace(data.tokens, piece=np.zeros_like(data.tokens.piece))
+    dictionary = Dictionary(builders.atoms()[:1], builders.SITE)
+    read = read_features(dictionary, replace(data, tokens=tokens), codes=codes)
+    assert read[0].firing_types[0][1] == 2
+    assert not read[0].one_token
+    codes[2] = 1.0
+    assert read_features(dictionary, replace(data, tokens=tokens), codes=codes)[0].one_token
+
+
+def test_features_selecting_a_concept_are_not_ordered_by_held_out_texts(features):
+    lucky = replace(features[1], index=8, concept=replace(features[1].concept, auroc_train=0.7))
+    honest = replace(features[1], index=9, concept=replace(features[1].concept, auroc=0.8))
+    both = replace(features, features=(lucky, honest))
+    assert [feature.index for feature in both.selecting("colour")] == [9, 8]
+
+
+def test_shards_are_read_as_one_matrix(features):
+    data = builders.activations()
+    dictionary = Dictionary(builders.atoms(), builders.SITE, penalty=0.1)
+    again = read_features(dictionary, replace(data, shards=tuple(data.X.split(7))))
+    assert [feature.label for feature in again] == [feature.label for feature in features]
+    assert again.fit.relative_loss == pytest.approx(features.fit.relative_loss)
+    assert again.heldout.relative_loss == pytest.approx(features.heldout.relative_loss)
 
 
 def test_duplicates_and_dead_features_are_flagged(features):

@@ -56,9 +56,11 @@ def load_corpus(
       another form, and dataset folders, are written ``hf:ID``.
 
     A row has a ``text`` or ``prompt`` and may have a ``label``, ``group``, ``detail`` and ``split``
-    (``train`` or ``heldout``, as in `Text`); other columns are left alone. Lines and rows are
-    counted from 1 in `Text.source`, places in brackets from 0. Rows are read one by one and reading
-    stops at the limit; only ``.json`` files are read whole.
+    (``train`` or ``heldout``, as in `Text`); other columns are left alone. The label ``neutral`` is
+    reserved: it is no concept, and texts labelled neutral only serve as negatives of every concept.
+    A text without any label may be about anything, so it counts neither for nor against a concept.
+    Lines and rows are counted from 1 in `Text.source`, places in brackets from 0. Rows are read one
+    by one and reading stops at the limit; only ``.json`` files are read whole.
 
     Args:
         source: where the texts are. A path object always means a file.

@@ -1,5 +1,6 @@
 """Which concept of a labelled corpus a feature selects, chosen and judged on different texts."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,14 +9,21 @@ from jaxtyping import Float, Int
 
 from cofire.corpus import Corpus
 from cofire.evaluation.auroc import auroc, auroc_interval, auroc_p_value
-from cofire.interpret.contexts import strong_firings
+from cofire.interpret.contexts import STRONG
 from cofire.types import CodeMatrix, Tensor
+
+SURE_AUROC = 0.8
+"""Held-out AUROC above which a feature counts as selecting its concept."""
+
+SURE_P = 0.01
+"""p-value of the held-out AUROC below which that is not put down to chance."""
 
 NAMING_PRECISION = 0.25
 """Share of strong firings on a concept's texts from which a feature may be named after it; with
 dozens of concepts this is many times what chance gives."""
 
 _MIN_POSITIVES = 3  # training texts a concept needs to be a candidate
+_BLOCK_ROWS = 8192  # bounds what is held of the strong firings at once
 
 
 @dataclass(frozen=True)
@@ -29,9 +37,9 @@ class ConceptMatch:
         interval: 95% score interval of ``auroc``.
         p_value: one-sided Mann-Whitney p of ``auroc``; one test a feature.
         n_positive: held-out texts of the concept.
-        n_negative: other held-out texts.
-        precision: share of the feature's strong firings (``contexts.STRONG``) on training
-            texts that fall in texts of the concept.
+        n_negative: other labelled held-out texts.
+        precision: share of the feature's strong firings (``contexts.STRONG``) on labelled
+            training texts that fall in texts of the concept.
     """
 
     concept: str
@@ -45,12 +53,16 @@ class ConceptMatch:
 
     @property
     def sure(self) -> bool:
-        """Held-out AUROC above 0.8 at p < 0.01."""
-        return self.auroc is not None and self.auroc > 0.8 and (self.p_value or 0.0) < 0.01
+        """Held-out AUROC above ``SURE_AUROC`` at p < ``SURE_P``; False where either is missing."""
+        if self.auroc is None or self.p_value is None:
+            return False
+        return self.auroc > SURE_AUROC and self.p_value < SURE_P
 
     @property
     def names_feature(self) -> bool:
         """Whether a feature may be called after the concept: sure, and often firing there.
+
+        The concept is chosen on training texts; held-out texts confirm it or take the name away.
 
         A feature may select Italian sentences because they break into many short tokens, while it
         fires on such tokens anywhere: it then selects the concept but is not about it.
@@ -63,8 +75,8 @@ class ConceptProfile:
     """AUROC of every feature for every concept.
 
     Attributes:
-        concepts: names, the columns.
-        train: on training texts; NaN where a concept has too few.
+        concepts: names, the columns: those with enough training texts to be tried.
+        train: on training texts; NaN where all of them are of the concept.
         heldout: on held-out texts; NaN where a concept has none.
         best: one a feature, None when no concept could be tried.
     """
@@ -91,24 +103,24 @@ def concept_profile(
     """Measure how well every feature tells the texts of every concept from all other texts.
 
     The concept is chosen on the training split and judged on the held-out one, so that the best of
-    many concepts is not rewarded for luck.
+    many concepts is not rewarded for luck. Texts labelled ``neutral`` are negatives of every
+    concept; texts without a label are left out.
     """
     scores = text_scores(codes, text_id, len(corpus)).cpu().numpy()
-    present = ~np.isnan(scores).all(axis=1)
-    labels = np.array([text.label or "" for text in corpus], dtype=object)
+    # A text without a label may be of any concept: it is neither a positive nor a negative.
+    labels = np.array([text.label for text in corpus], dtype=object)
+    known = ~np.isnan(scores).all(axis=1) & np.array([label is not None for label in labels], bool)
     heldout = np.array([text.split == "heldout" for text in corpus], dtype=bool)
-    concepts = tuple(corpus.concepts)
-    is_concept = (
-        np.stack([labels == concept for concept in concepts], axis=1)
-        if concepts
-        else np.zeros((len(corpus), 0), dtype=bool)
-    )
-    chosen, judged = present & ~heldout, present & heldout
+    chosen, judged = known & ~heldout, known & heldout
+    counts = Counter(labels[chosen].tolist())
+    concepts = tuple(name for name in corpus.concepts if counts[name] >= _MIN_POSITIVES)
+    is_concept = np.zeros((len(corpus), len(concepts)), dtype=bool)
+    for i, concept in enumerate(concepts):
+        is_concept[:, i] = labels == concept
     train = auroc(scores[chosen].astype(float), is_concept[chosen])
-    train[:, is_concept[chosen].sum(axis=0) < _MIN_POSITIVES] = np.nan
     test = auroc(scores[judged].astype(float), is_concept[judged])
     positives = is_concept[judged].sum(axis=0)
-    precision = _precision(codes, text_id, is_concept & ~heldout[:, None], heldout)
+    precision = _precision(codes, text_id, is_concept, chosen)
     best = tuple(
         _best(concepts, train[i], test[i], precision[i], positives, int(judged.sum()))
         for i in range(scores.shape[1])
@@ -117,13 +129,24 @@ def concept_profile(
 
 
 def _precision(
-    codes: CodeMatrix, text_id: np.ndarray, is_concept: np.ndarray, heldout: np.ndarray
+    codes: CodeMatrix, text_id: np.ndarray, is_concept: np.ndarray, chosen: np.ndarray
 ) -> Float[np.ndarray, "features concepts"]:
-    """Share of strong firings on training texts by concept; NaN for features that never fire."""
-    rows = torch.from_numpy(~heldout[text_id]).to(codes.device)
-    strong = strong_firings(codes[rows]).float()
-    member = torch.from_numpy(is_concept[text_id]).to(codes.device)[rows].float()
-    return ((strong.T @ member) / strong.sum(dim=0)[:, None]).double().cpu().numpy()
+    """Share of strong firings on the chosen texts by concept; NaN where there is no such firing.
+
+    Firings are counted a text, then texts a concept: never rows by concepts.
+    """
+    rows = torch.from_numpy(np.flatnonzero(chosen[text_id])).to(codes.device)
+    texts = torch.from_numpy(text_id.astype(np.int64)).to(codes.device)
+    peak = codes.new_zeros(codes.shape[1])
+    for block in rows.split(_BLOCK_ROWS) if len(rows) else ():
+        peak = torch.maximum(peak, codes[block].amax(dim=0))
+    firings = torch.zeros(len(is_concept), codes.shape[1], device=codes.device)
+    for block in rows.split(_BLOCK_ROWS):
+        strong = (codes[block] >= STRONG * peak) & (peak > 0)
+        firings.index_add_(0, texts[block], strong.float())
+    counts = firings.cpu().numpy().astype(float)
+    with np.errstate(invalid="ignore"):
+        return np.asarray((counts.T @ is_concept) / counts.sum(axis=0)[:, None])
 
 
 def _best(

@@ -1,14 +1,15 @@
 """The tokens that fire a feature, each shown in its text."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import count, islice, pairwise
 
 import numpy as np
 import torch
 
 from cofire.activations import TokenTable
 from cofire.corpus import Corpus
-from cofire.types import Bool, CodeMatrix, Tensor
+from cofire.types import Bool, CodeMatrix, IntArray, Tensor
 
 QUANTILES = (0.99, 0.9, 0.75, 0.5)
 """Quantiles of a feature's positive codes at which contexts are shown beside the top ones."""
@@ -53,6 +54,26 @@ def token_type(piece: str) -> str:
     return piece.strip().casefold() or piece
 
 
+def row_types(tokens: TokenTable) -> tuple[IntArray, tuple[str, ...]]:
+    """The token type of every row, as an index into the names of all types.
+
+    A tokenizer of bytes gives the first byte of a character the whole of it as its piece and the
+    others none (""): they are of the type of the nearest piece before them in their text.
+    """
+    names: dict[str, int] = {}
+    of_piece = np.array(
+        [names.setdefault(token_type(piece), len(names)) for piece in tokens.pieces], np.int64
+    )
+    piece = tokens.piece
+    if "" in tokens.pieces and len(tokens):
+        rows = np.arange(len(tokens))
+        written = piece != tokens.pieces.index("")
+        nearest = np.maximum.accumulate(np.where(written, rows, 0))
+        same_text = tokens.text_id[nearest] == tokens.text_id
+        piece = piece[np.where(same_text, nearest, rows)]
+    return of_piece[piece], tuple(names)
+
+
 class ContextFinder:
     """Finds contexts for any feature of one code matrix.
 
@@ -78,9 +99,7 @@ class ContextFinder:
         self._corpus = corpus
         self._row_numbers = np.arange(len(tokens)) if row_numbers is None else row_numbers
         self._window = window
-        types = [token_type(piece) for piece in tokens.pieces]
-        numbers = {name: number for number, name in enumerate(dict.fromkeys(types))}
-        self._type_of_row = np.array([numbers[name] for name in types], np.int64)[tokens.piece]
+        self._type_of_row, _ = row_types(tokens)
         edges = np.flatnonzero(np.diff(tokens.text_id)) + 1
         self._starts = np.concatenate([[0], edges])
         self._ends = np.concatenate([edges, [len(tokens)]])
@@ -119,16 +138,32 @@ class ContextFinder:
         chosen.sort(key=lambda row: -float(column[row]))
         return [self._context(feature, row, None) for row in chosen]
 
-    def at_quantiles(self, feature: int, n: int = 2) -> list[Context]:
-        """``n`` contexts nearest each quantile of the feature's positive codes, high to low."""
+    def at_quantiles(
+        self, feature: int, n: int = 2, *, without: Collection[Context] = ()
+    ) -> list[Context]:
+        """Up to ``n`` contexts nearest each quantile of the feature's positive codes, high to low.
+
+        No row comes twice, and a row stands only for the quantile it is nearest to, so that a
+        feature with few positive codes has fewer contexts.
+
+        Args:
+            feature: its column.
+            n: contexts a quantile.
+            without: contexts that are shown already, such as the top ones.
+        """
         column = self._codes[:, feature]
         positive = torch.nonzero(column > 0)[:, 0]
         order = positive[column[positive].argsort(stable=True)].tolist()
+        shown = {context.row for context in without}
+        edges = [1.0, *((a + b) / 2 for a, b in pairwise(QUANTILES)), 0.0]
+        last = len(order) - 1
         found = []
-        for quantile in QUANTILES:
-            centre = round(quantile * (len(order) - 1)) if order else 0
-            first = max(0, min(centre - n // 2, len(order) - n))
-            found += [self._context(feature, row, quantile) for row in order[first : first + n]]
+        for i, quantile in enumerate(QUANTILES if order else ()):
+            places = _outwards(round(quantile * last), edges[i + 1] * last, edges[i] * last)
+            fresh = (order[p] for p in places if int(self._row_numbers[order[p]]) not in shown)
+            chosen = sorted(islice(fresh, n), key=lambda row: float(column[row]))
+            found += [self._context(feature, row, quantile) for row in chosen]
+            shown.update(int(self._row_numbers[row]) for row in chosen)
         return found
 
     def _context(self, feature: int, row: int, quantile: float | None) -> Context:
@@ -148,6 +183,18 @@ class ContextFinder:
         )
 
 
+def _outwards(centre: int, low: float, high: float) -> Iterator[int]:
+    """Whole numbers from ``low`` to ``high``, nearest to the centre first."""
+    for distance in count():
+        below, above = centre - distance, centre + distance
+        if below < low and above > high:
+            return
+        if low <= below <= high:
+            yield below
+        if distance and low <= above <= high:
+            yield above
+
+
 def strong_firings(codes: CodeMatrix) -> Bool[Tensor, "rows features"]:
     """Where each feature fires strongly: at ``STRONG`` times its largest code or more."""
     peak = codes.amax(dim=0)
@@ -156,10 +203,9 @@ def strong_firings(codes: CodeMatrix) -> Bool[Tensor, "rows features"]:
 
 def firing_types(codes: CodeMatrix, tokens: TokenTable) -> Iterator[list[tuple[str, int]]]:
     """For every feature, the token types it fires on strongly, most frequent first, with counts."""
-    types = [token_type(piece) for piece in tokens.pieces]
+    type_of_row, names = row_types(tokens)
     for column in strong_firings(codes).T:
         rows = torch.nonzero(column)[:, 0].cpu().numpy()
-        counts: dict[str, int] = {}
-        for piece in tokens.piece[rows].tolist():
-            counts[types[piece]] = counts.get(types[piece], 0) + 1
-        yield sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+        kinds, counts = np.unique(type_of_row[rows], return_counts=True)
+        found = [(names[kind], int(n)) for kind, n in zip(kinds, counts, strict=True)]
+        yield sorted(found, key=lambda item: (-item[1], item[0]))

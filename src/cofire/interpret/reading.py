@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
+import torch
 
 from cofire.activations import Activations
 from cofire.dictionary import Dictionary
@@ -15,18 +16,28 @@ from cofire.interpret.concepts import ConceptMatch, concept_profile
 from cofire.interpret.contexts import Context, ContextFinder, firing_types
 from cofire.interpret.labels import offline_label
 from cofire.interpret.vocabulary import VocabularyProjection, project_on_vocabulary
-from cofire.models import LanguageModel
 from cofire.progress import SILENT, Progress
 from cofire.site import Site
 from cofire.types import AtomMatrix, CodeMatrix
 
+if TYPE_CHECKING:  # features are read from disk without a model; its import takes seconds
+    from cofire.models import LanguageModel
+
 ONE_TOKEN_SHARE = 0.9
 """A feature is a one-token feature when this share of its strong firings are one token type."""
+
+_ONE_TOKEN_FIRINGS = 3  # strong firings below which that share says nothing
+_BLOCK_ROWS = 16384  # bounds the rows held at once while encoding
 
 
 @dataclass(frozen=True)
 class Feature:
     """One feature, read.
+
+    A feature is read on its positive side only. That is all there is where codes are ≥ 0; where a
+    method gives signed codes (PCA, ICA), contexts, token types, density, largest code and AUROC say
+    nothing about what its negative codes stand for, and a component that is only ever negative
+    counts as dead.
 
     Attributes:
         index: its row among the atoms.
@@ -35,17 +46,17 @@ class Feature:
         concept_scores: (concept, AUROC on training texts, on held-out texts), best first; None
             for what could not be measured.
         contexts: top contexts, strongest first.
-        quantile_contexts: contexts at lower quantiles of its codes.
+        quantile_contexts: contexts at lower quantiles of its positive codes, none of the top ones.
         neurons: (channel, weight) of the group, largest magnitude first.
         vocabulary: promoted and demoted tokens, None away from an MLP site.
         firing_types: (token type, count) of its strong firings, most frequent first.
-        density: share of training rows on which it is active.
+        density: share of training rows with a code above 0.
         max_code: its largest code on the training rows.
         dead: never active.
         nearest: the feature with the most similar atom.
         nearest_cosine: absolute cosine to it.
         duplicate: whether that makes them duplicates.
-        one_token: whether nearly all strong firings are one token type.
+        one_token: whether nearly all strong firings, of three or more, are one token type.
     """
 
     index: int
@@ -117,9 +128,13 @@ class FeatureSet(Sequence[Feature]):
         return [feature for feature in self.features if wanted in _searchable(feature)]
 
     def selecting(self, concept: str) -> list[Feature]:
-        """Features whose best concept is this one, best held-out AUROC first."""
+        """Features whose best concept is this one, best training AUROC first.
+
+        Held-out texts do not decide the order: the held-out AUROC of the first one is then an
+        honest figure, and not the luckiest of several.
+        """
         found = [f for f in self.features if f.concept is not None and f.concept.concept == concept]
-        return sorted(found, key=lambda f: -((f.concept and f.concept.auroc) or 0.0))
+        return sorted(found, key=lambda f: -(f.concept.auroc_train if f.concept else 0.0))
 
 
 def _searchable(feature: Feature) -> str:
@@ -134,7 +149,7 @@ def _searchable(feature: Feature) -> str:
 def read_features(
     dictionary: Dictionary | Any,
     activations: Activations,
-    model: LanguageModel | None = None,
+    model: "LanguageModel | None" = None,
     *,
     codes: CodeMatrix | None = None,
     n_contexts: int = 12,
@@ -145,7 +160,7 @@ def read_features(
     """Read every feature of a dictionary on the texts of some activations.
 
     Contexts, token types and health come from the training texts; held-out texts only judge the
-    concepts.
+    concepts. Signed codes are read on their positive side only, see ``Feature``.
 
     Args:
         dictionary: from any method; a fitted estimator is made into one
@@ -168,7 +183,9 @@ def read_features(
             f"The dictionary was made at {dictionary.site} but the activations are from "
             f"{activations.site}; capture the dictionary's own site."
         )
-    codes = dictionary.encode(activations.X) if codes is None else codes
+    if codes is None:
+        blocks = activations.chunks(_BLOCK_ROWS)
+        codes = torch.cat([dictionary.encode(block).cpu() for block in blocks])
     codes = codes.cpu()
     heldout_text = np.array([text.split == "heldout" for text in activations.corpus], dtype=bool)
     train = ~heldout_text[activations.tokens.text_id]
@@ -198,14 +215,15 @@ def read_features(
     with progress.task("Reading features", len(atoms), "feature") as advance:
         for i, types in enumerate(types_of):
             strong = sum(count for _, count in types)
+            contexts = finder.top(i, n_contexts)
             features.append(
                 Feature(
                     index=i,
                     label=offline_label(profile.best[i], types),
                     concept=profile.best[i],
                     concept_scores=_ranked(profile.concepts, profile.train[i], profile.heldout[i]),
-                    contexts=tuple(finder.top(i, n_contexts)),
-                    quantile_contexts=tuple(finder.at_quantiles(i)),
+                    contexts=tuple(contexts),
+                    quantile_contexts=tuple(finder.at_quantiles(i, without=contexts)),
                     neurons=_neurons(atoms[i : i + 1]),
                     vocabulary=projections[i],
                     firing_types=tuple(types),
@@ -215,17 +233,17 @@ def read_features(
                     nearest=int(state.nearest[i]),
                     nearest_cosine=float(state.nearest_cosine[i]),
                     duplicate=bool(state.duplicate[i]),
-                    one_token=bool(types) and types[0][1] >= ONE_TOKEN_SHARE * strong,
+                    one_token=strong >= _ONE_TOKEN_FIRINGS
+                    and types[0][1] >= ONE_TOKEN_SHARE * strong,
                 )
             )
             advance(1)
-    X = activations.X
-    held = np.flatnonzero(~train)
+    offset = None if dictionary.offset is None else dictionary.offset.cpu()
     return FeatureSet(
         features=tuple(features),
         site=dictionary.site,
-        fit=fidelity(X if train.all() else X[train], train_codes, atoms, dictionary.offset),
-        heldout=fidelity(X[held], codes[held], atoms, dictionary.offset) if len(held) else None,
+        fit=fidelity(activations, codes, atoms, offset, rows=train),
+        heldout=None if train.all() else fidelity(activations, codes, atoms, offset, rows=~train),
     )
 
 

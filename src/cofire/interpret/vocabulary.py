@@ -1,11 +1,14 @@
 """Tokens that a feature promotes and demotes when the model's MLP writes it."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
-from cofire.models import LanguageModel
 from cofire.types import AtomMatrix
+
+if TYPE_CHECKING:  # records are read without a model; importing transformers takes seconds
+    from cofire.models import LanguageModel
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,14 @@ class VocabularyProjection:
 
 
 def project_on_vocabulary(
-    model: LanguageModel, atoms: AtomMatrix, layer: int, *, n: int = 12
+    model: "LanguageModel", atoms: AtomMatrix, layer: int, *, n: int = 12
 ) -> list[VocabularyProjection]:
     """Read MLP neuron groups through the model's output side (logit lens of W_out z).
 
     The atom z goes through the MLP's output projection without bias, the norm after the MLP where
     the model has one, the final norm and the unembedding. Layers in between are skipped, so early
-    layers read worse than late ones. Special and added tokens are left out.
+    layers read worse than late ones. Special and added tokens are left out, and vocabulary ids past
+    the tokenizer's last token.
 
     Args:
         model: the model the atoms live in.
@@ -41,12 +45,15 @@ def project_on_vocabulary(
         n: tokens kept at each end.
     """
     directions = model.output_direction(atoms, layer)
-    left_out = torch.tensor(_unwritten(model), dtype=torch.long, device=directions.device)
+    unwritten = torch.tensor(_unwritten(model), dtype=torch.long, device=directions.device)
     found = []
     for logits in model.vocabulary_logit_batches(directions):
-        wanted = logits.index_fill(1, left_out[left_out < logits.shape[1]], -torch.inf)
-        high = wanted.topk(n, dim=1)
-        low = wanted.nan_to_num(neginf=torch.inf).topk(n, dim=1, largest=False)
+        # Matrices are padded to round sizes: rows past the tokenizer's last token are no tokens.
+        written = logits[:, : len(model.tokenizer)]
+        left_out = unwritten[unwritten < written.shape[1]]
+        shown = min(n, written.shape[1] - len(left_out))
+        high = written.index_fill(1, left_out, -torch.inf).topk(shown, dim=1)
+        low = written.index_fill(1, left_out, torch.inf).topk(shown, dim=1, largest=False)
         found += [
             VocabularyProjection(
                 promoted=_weights(model, high.indices[i].tolist(), high.values[i].tolist()),
@@ -57,13 +64,15 @@ def project_on_vocabulary(
     return found
 
 
-def _unwritten(model: LanguageModel) -> list[int]:
+def _unwritten(model: "LanguageModel") -> list[int]:
     """Tokens that never stand in a text: special ones and placeholders such as <unused12>."""
     added = model.tokenizer.added_tokens_decoder.items()
     unwritten = {i for i, token in added if token.special or "unused" in token.content}
     return sorted(unwritten | set(model.tokenizer.all_special_ids))
 
 
-def _weights(model: LanguageModel, ids: list[int], logits: list[float]) -> tuple[TokenWeight, ...]:
+def _weights(
+    model: "LanguageModel", ids: list[int], logits: list[float]
+) -> tuple[TokenWeight, ...]:
     tokens = model.tokenizer.batch_decode([[token_id] for token_id in ids])
     return tuple(map(TokenWeight, ids, tokens, logits))

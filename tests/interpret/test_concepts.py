@@ -1,0 +1,81 @@
+"""Which concept a feature selects: what counts as evidence, and what is left out."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+import builders
+from cofire.corpus import Corpus, Text
+from cofire.dictionary import Dictionary
+from cofire.interpret.concepts import ConceptMatch, concept_profile
+from cofire.interpret.contexts import strong_firings
+
+
+def codes_and_data():
+    data = builders.activations()
+    return Dictionary(builders.atoms(), builders.SITE, penalty=0.1).encode(data.X), data
+
+
+def test_a_missing_p_value_is_no_evidence():
+    known = ConceptMatch("law", 0.9, 0.95, (0.8, 1.0), 1e-4, 7, 90, 0.9)
+    assert known.sure
+    assert not replace(known, p_value=None).sure
+    assert not replace(known, p_value=0.01).sure
+    assert not replace(known, auroc=0.8).sure
+
+
+def test_unlabelled_texts_are_neither_positives_nor_negatives():
+    codes, data = codes_and_data()
+    before = concept_profile(codes, data.tokens.text_id, data.corpus)
+    texts = list(data.corpus)
+    # An animal sentence whose label got lost must not count against the feature of animals.
+    extra = [Text("the cat sat down", split=split) for split in ("train", "heldout")]
+    more = Corpus(texts + extra)
+    cat = 10 * codes[data.tokens.text_id == 0]
+    text_id = np.concatenate(
+        [data.tokens.text_id, *(np.full(len(cat), len(texts) + i) for i in range(2))]
+    ).astype(np.int32)
+    after = concept_profile(torch.cat([codes, cat, cat]), text_id, more)
+    assert after.best == before.best
+    neutral = Corpus(texts + [replace(text, label="neutral") for text in extra])
+    judged = concept_profile(torch.cat([codes, cat, cat]), text_id, neutral).best[0]
+    assert judged.auroc < 1.0
+    assert judged.n_negative == before.best[0].n_negative + 1
+
+
+def test_concepts_of_too_few_training_texts_are_not_tried():
+    codes, data = codes_and_data()
+    names = iter(range(1000))
+    corpus = Corpus(
+        replace(text, label=f"rare {next(names)}") if text.label == "neutral" else text
+        for text in data.corpus
+    )
+    profile = concept_profile(codes, data.tokens.text_id, corpus)
+    assert profile.concepts == ("animal", "colour")
+    assert profile.train.shape == profile.heldout.shape == (5, 2)
+    assert profile.best[1].concept == "colour"
+    assert profile.best[1].n_negative == 8
+
+
+def test_precision_is_the_share_of_strong_firings_in_texts_of_the_concept():
+    codes, data = codes_and_data()
+    profile = concept_profile(codes, data.tokens.text_id, data.corpus)
+    rows = np.array([data.corpus[int(i)].split == "train" for i in data.tokens.text_id])
+    labels = np.array([data.corpus[int(i)].label for i in data.tokens.text_id])[rows]
+    strong = strong_firings(codes[torch.from_numpy(rows)]).numpy()
+    for feature, found in enumerate(profile.best):
+        fires = strong[:, feature]
+        expected = (labels[fires] == found.concept).mean() if fires.any() else 0.0
+        assert found.precision == pytest.approx(expected)
+
+
+def test_stored_features_are_read_without_a_model_library():
+    code = (
+        "import sys, cofire.store, cofire.interpret.reading, cofire.cli.feature_page\n"
+        "sys.exit(any(name in sys.modules for name in ('transformers', 'sklearn', 'scipy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
