@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from cofire.evaluation.discoveries import discoveries
+from cofire.interpret.concepts import SURE_P
 from cofire.interpret.reading import Feature, FeatureSet
 from cofire.site import Site
 from cofire.store import Run
@@ -29,7 +31,8 @@ class LayerFigures:
         one_token: features that fire strongly on one token type only.
         good_share: share of all features whose best concept has held-out AUROC above
             ``CONCEPT_AUROC``; None when none could be judged.
-        covered: distinct concepts that some feature selects surely (``ConceptMatch.sure``).
+        covered: distinct concepts that some feature selects surely, corrected for the number of
+            features (``sure_counts``).
         n_concepts: concepts of the texts.
         neurons: median neurons of a feature.
         channels: neurons of the layer.
@@ -61,13 +64,15 @@ class LayerFigures:
 
 @dataclass(frozen=True)
 class ConceptCell:
-    """The best feature of one layer for one concept, among those that select it best.
+    """The best feature of one layer for one concept, among those whose best concept it is.
+
+    It is the best on training texts, so that its held-out AUROC is no luckiest of several.
 
     Attributes:
         feature: its index.
         auroc: its held-out AUROC.
         sure: whether that is enough evidence.
-        count: surely selecting features of the layer.
+        count: surely selecting features of the layer (``sure_counts``).
     """
 
     feature: int
@@ -123,18 +128,27 @@ def concept_names(features: FeatureSet) -> list[str]:
 
 
 def sure_counts(features: FeatureSet) -> dict[str, int]:
-    """For every concept that some feature surely selects, how many do; most first."""
+    """For every concept that some feature surely selects, how many do; most first.
+
+    A feature is counted when it is sure by itself (``ConceptMatch.sure``) and its p-value is a
+    discovery among those of all features of the layer, at a false discovery rate of ``SURE_P``.
+    """
+    matches = [feature.concept for feature in features]
+    found = discoveries([None if match is None else match.p_value for match in matches], SURE_P)
     counts: dict[str, int] = {}
-    for feature in features:
-        if feature.concept is not None and feature.concept.sure:
-            counts[feature.concept.concept] = counts.get(feature.concept.concept, 0) + 1
+    for match, discovery in zip(matches, found, strict=True):
+        if match is not None and match.sure and discovery:
+            counts[match.concept] = counts.get(match.concept, 0) + 1
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def concept_grid(
     layers: Sequence[FeatureSet],
 ) -> list[tuple[str, list[ConceptCell | None]]]:
-    """Concepts by layers: the best feature for each, concepts found most surely first."""
+    """Concepts by layers: the best feature for each on training texts, with its held-out AUROC.
+
+    Concepts found most surely come first.
+    """
     columns = [_best_cells(features) for features in layers]
     names = sorted({name for features in layers for name in concept_names(features)})
     grid = [(name, [column.get(name) for column in columns]) for name in names]
@@ -148,14 +162,18 @@ def concept_grid(
 
 def _best_cells(features: FeatureSet) -> dict[str, ConceptCell]:
     counts = sure_counts(features)
-    cells: dict[str, ConceptCell] = {}
+    best: dict[str, Feature] = {}
     for feature in features:
         match = feature.concept
-        if match is None or match.auroc is None:
+        if match is None:
             continue
-        best = cells.get(match.concept)
-        if best is None or (match.sure, match.auroc) > (best.sure, best.auroc):
-            cells[match.concept] = ConceptCell(
-                feature.index, match.auroc, match.sure, counts.get(match.concept, 0)
-            )
-    return cells
+        known = best.get(match.concept)
+        if known is None or known.concept is None or match.auroc_train > known.concept.auroc_train:
+            best[match.concept] = feature
+    return {
+        name: ConceptCell(
+            feature.index, feature.concept.auroc, feature.concept.sure, counts.get(name, 0)
+        )
+        for name, feature in best.items()
+        if feature.concept is not None and feature.concept.auroc is not None
+    }

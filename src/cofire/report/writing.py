@@ -9,8 +9,9 @@ import jinja2
 from markupsafe import Markup
 
 from cofire.errors import StoreError
-from cofire.interpret.display import MISSING, figure, readable
+from cofire.interpret.concepts import SURE_AUROC
 from cofire.interpret.reading import FeatureSet
+from cofire.interpret.wording import MISSING, figure, readable
 from cofire.report import facts
 from cofire.report.charts import (
     HEIGHT,
@@ -32,7 +33,6 @@ from cofire.report.payload import layer_payload
 from cofire.site import Site
 from cofire.store import Run
 from cofire.store.archive import write_atomically
-from cofire.store.summary import CONCEPT_AUROC
 
 REPORT = "report.html"
 
@@ -90,9 +90,10 @@ def render_report(run: Run) -> str:
             version=manifest.get("cofire_version"),
             created=str(manifest.get("created") or "")[:10],
             unfinished=[facts.site_title(site, run.unfinished + sites) for site in run.unfinished],
+            signed=any(run.dictionary(site).encoder == "linear" for site in sites),
             figures=figures,
             n_features=sum(len(layer) for layer in layers),
-            good_auroc=CONCEPT_AUROC,
+            good_auroc=SURE_AUROC,
             grid=concept_grid(layers) if len(layers) > 1 else [],
             layers=[
                 _layer(layer, row, run.objective(layer.site), sites)
@@ -118,7 +119,7 @@ def _layer(
         "title": facts.site_title(features.site, sites),
         "figures": figures,
         "curve": objective_curve(objective),
-        "aurocs": auroc_histogram([heldout_auroc(feature) for feature in features], CONCEPT_AUROC),
+        "aurocs": auroc_histogram([heldout_auroc(feature) for feature in features], SURE_AUROC),
         "densities": density_histogram([feature.density for feature in features]),
         "counts": counts,
         "uncovered": [name for name in names if name not in counts],
