@@ -8,7 +8,7 @@ formed). Losses are ||X - C D||^2 / ||X||^2 in float64. The floor of a sweep is 
 products over the data that any such method takes. With one thread, times are processor seconds, so
 that other work on the machine does not count.
 
-    python benchmarks/solver.py --activations layer9.npy --components 100 --seeds 3
+    python benchmarks/solver.py --activations layer9.npy --components 100 --seeds 0 1 2
     python benchmarks/solver.py --planted hard --components 100
 """
 
@@ -67,7 +67,7 @@ def main() -> None:
     literal = published_iteration(X, options.components, options.sparsity, clock)
     results: list[SeedResult] = []
     atoms: dict[str, list[torch.Tensor]] = {"mu": [], "bcd": [], "bcd, penalty kept": []}
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         mu = run(X, "mu", options, seed, clock, atoms, truth)
         results.append(mu)
         for name, penalty in (("bcd", 0.0), ("bcd, penalty kept", 0.03)):
@@ -104,7 +104,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--channels", type=int, default=2048, help="of planted data")
     parser.add_argument("--components", type=int, default=100)
     parser.add_argument("--sparsity", type=float, default=0.01)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--mu-iterations", type=int, default=500)
     parser.add_argument("--tol", type=float, help="of bcd")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
@@ -282,7 +282,8 @@ def report(
     source = options.activations or f"planted, {options.planted}"
     print(
         f"{source}: {X.shape[0]} rows × {X.shape[1]} channels, k = {options.components}, sparsity "
-        f"{options.sparsity}, {options.seeds} seeds, {options.mu_iterations} published iterations\n"
+        f"{options.sparsity}, {len(options.seeds)} seeds, {options.mu_iterations} published "
+        f"iterations\n"
         f"machine: {machine['gflops']:.0f} GFLOP/s float32 on {machine['threads']} of "
         f"{machine['cores']} cores (load {machine['load']}); floor of a sweep "
         f"{1e3 * float(machine['floor_s']):.0f} ms; published iteration {1e3 * literal:.0f} ms\n"
