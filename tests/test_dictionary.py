@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from sklearn.decomposition import PCA, FastICA
+from sklearn.decomposition import PCA, FactorAnalysis, FastICA
 
 from cofire.dictionary import Dictionary
 from cofire.errors import InputError
@@ -81,3 +81,28 @@ def test_rows_of_another_width_are_refused(atoms):
 def test_an_unfitted_estimator_is_refused():
     with pytest.raises(InputError, match="fit it first"):
         Dictionary.from_estimator(PCA(2), SITE)
+
+
+def test_a_whitening_estimator_is_encoded_as_it_encodes_itself(X):
+    fitted = PCA(3, whiten=True).fit(X.double().numpy())
+    dictionary = Dictionary.from_estimator(fitted, SITE)
+    expected = torch.as_tensor(fitted.transform(X.double().numpy()), dtype=torch.float32)
+    assert torch.allclose(dictionary.encode(X), expected, atol=1e-3)
+
+
+def test_an_estimator_that_cannot_decode_is_refused(X):
+    with pytest.raises(InputError, match="no inverse_transform"):
+        Dictionary.from_estimator(FactorAnalysis(3).fit(X.numpy()), SITE)
+
+
+def test_an_estimator_that_is_not_linear_is_not_taken_for_one(X):
+    from cofire.factorization import SemiNMF
+
+    snmf = SemiNMF(3, sparsity=0.5).fit(X)
+    with pytest.raises(InputError, match="does not encode linearly"):
+        Dictionary.from_estimator(snmf, SITE, encoder="linear")
+
+
+def test_a_rectifying_dictionary_ignores_negative_activations(X, atoms):
+    dictionary = Dictionary(atoms, SITE, rectify=True)
+    assert torch.equal(dictionary.encode(X), dictionary.encode(X.clamp_min(0)))

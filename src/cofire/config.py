@@ -18,6 +18,9 @@ from cofire.site import SiteKind
 _Config = TypeVar("_Config", bound="Config")
 
 
+_NAMES = ("concepts", "-", "gemma-3-270m")  # no paths, whatever lies in the folder
+
+
 class Config(BaseModel):
     """Base of all settings: frozen, and a misspelt name is an error."""
 
@@ -69,14 +72,17 @@ class CaptureConfig(Config):
     heldout: float | None = Field(
         None,
         description="Texts to hold out of each label when the data does not say: a number (5) or a "
-        "fraction (0.2). Held-out texts are never fitted, only used to judge.",
+        "fraction (0.2); the choice does not depend on --seed. Held-out texts are never fitted, "
+        "only used to judge.",
     )
-    limit: int | None = Field(None, description="Read at most this many texts.")
+    limit: int | None = Field(None, ge=1, description="Read at most this many texts.")
     skip_bad_rows: Annotated[bool, tyro.conf.FlagCreatePairsOff] = Field(
         False, description="Leave out rows and texts that cannot be used, and name them."
     )
     max_length: int | None = Field(
-        None, description="Cut texts to this many tokens. Default: the model's context length."
+        None,
+        ge=2,
+        description="Cut texts to this many tokens. Default: the model's context length.",
     )
     bos: bool = Field(True, description="Put the model's BOS token before every text.")
     batch_tokens: int | None = Field(
@@ -91,6 +97,33 @@ class CaptureConfig(Config):
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     seed: int = Field(0, description="Seed of everything random.")
+
+    def with_absolute_paths(self: _Config) -> _Config:
+        """The same settings with local inputs named so that they are found from anywhere."""
+        inputs = {name: getattr(self, name, None) for name in ("model", "data", "activations")}
+        return self.model_copy(
+            update={
+                name: type(value)(Path(value).resolve())
+                for name, value in inputs.items()
+                if value is not None and value not in _NAMES and Path(value).exists()
+            }
+        )
+
+
+CAPTURE_SETTINGS = (
+    "data",
+    "site",
+    "text_column",
+    "label_column",
+    "heldout",
+    "limit",
+    "skip_bad_rows",
+    "max_length",
+    "bos",
+    "dtype",
+    "store_dtype",
+)
+"""Settings that decide which rows a capture gives, beside the model and the layers."""
 
 
 class FitConfig(CaptureConfig):
@@ -112,7 +145,7 @@ class FitConfig(CaptureConfig):
     activations: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")] = (
         Field(
             None,
-            description="Folder made by `cofire capture`; --model and --data are then its own.",
+            description="Folder made by `cofire capture`; model, texts and site are then its own.",
         )
     )
     method: str = Field("snmf", description="How to factorise; `cofire methods` lists them.")
@@ -133,7 +166,7 @@ class FitConfig(CaptureConfig):
         description="L1 penalty on the codes, relative to the median row norm (snmf only). "
         "Default: 0.03 for bcd; 0 is the published objective, with dense codes.",
     )
-    n_contexts: int = Field(12, description="Top contexts kept for each feature.")
+    n_contexts: int = Field(12, ge=1, description="Top contexts kept for each feature.")
 
 
 class DemoConfig(FitConfig):
@@ -189,7 +222,7 @@ class FeaturesConfig(ListingConfig):
     sort: Literal["index", "auroc", "density", "max_code", "label"] = Field(
         "index", description="Order; figures come highest first."
     )
-    limit: int | None = Field(None, description="Print at most this many.")
+    limit: int | None = Field(None, ge=1, description="Print at most this many.")
 
 
 class ShowConfig(ListingConfig):
@@ -203,7 +236,7 @@ class ShowConfig(ListingConfig):
     run: _RunFolder = Field(description="Run folder.")
     feature: Annotated[int, tyro.conf.Positional] = Field(description="Number of the feature.")
     layer: int | None = Field(None, description="Layer; needed when the run has several.")
-    contexts: int = Field(8, description="Top contexts to print.")
+    contexts: int = Field(8, ge=0, description="Top contexts to print.")
 
 
 class RunsConfig(ListingConfig):

@@ -1,9 +1,10 @@
 """Dictionary: what every method ends as, so that measures and reports serve them all."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeAlias
 
+import numpy as np
 import torch
 
 from cofire.errors import InputError
@@ -22,7 +23,7 @@ _BLOCK_ROWS = 16384  # bounds the memory of encoding
 class Dictionary:
     """Atoms and the rule that turns an activation into codes.
 
-    With x' = x - offset:
+    With x' = x - offset, or max(0, x) - offset where the method rectifies its input:
 
     =======  ==================================================================================
     nnls     codes = argmin over c ≥ 0 of ½‖x' - c D‖² + penalty · Σc
@@ -42,6 +43,7 @@ class Dictionary:
         offset: added back by ``decode``; zero when None.
         top_k: features active a row, for ``topk``.
         penalty: weight of the L1 term, for ``nnls``.
+        rectify: whether negative activations count as 0 when encoding.
         provenance: how it was made, as plain JSON values.
     """
 
@@ -53,6 +55,7 @@ class Dictionary:
     offset: Float[Tensor, "channels"] | None = None
     top_k: int | None = None
     penalty: float = 0.0
+    rectify: bool = False
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -76,6 +79,11 @@ class Dictionary:
         """Width of the rows it encodes."""
         return self.atoms.shape[1]
 
+    def to(self, device: torch.device) -> "Dictionary":
+        """The same dictionary with its tensors on another device."""
+        moved: dict[str, Any] = {name: t.to(device) for name, t in self.tensors().items()}
+        return replace(self, **moved)
+
     def encode(self, X: ActivationMatrix) -> CodeMatrix:
         """Codes of some rows, on the device of the atoms.
 
@@ -92,6 +100,8 @@ class Dictionary:
 
     def _encode_block(self, X: ActivationMatrix) -> CodeMatrix:
         x = X.to(self.atoms.device, self.atoms.dtype)
+        if self.rectify:
+            x = x.clamp_min(0)
         if self.offset is not None:
             x = x - self.offset
         if self.encoder_weight is None:
@@ -124,6 +134,7 @@ class Dictionary:
             "encoder": self.encoder,
             "top_k": self.top_k,
             "penalty": self.penalty,
+            "rectify": self.rectify,
             "provenance": dict(self.provenance),
         }
 
@@ -144,36 +155,55 @@ class Dictionary:
     ) -> "Dictionary":
         """The dictionary of a fitted scikit-learn style estimator.
 
+        ``linear`` reads encoder and atoms off the estimator's own ``transform`` and
+        ``inverse_transform``, so that it encodes exactly as the estimator does. ``nnls`` takes
+        ``components_``, with the penalty ``code_penalty_`` where there is one.
+
         Args:
-            estimator: has ``components_``, [features channels]; for ``linear`` also ``mean_``, and
-                ``mixing_`` where the atoms are not the components (ICA).
+            estimator: has ``components_`` [features channels].
             site: where its rows came from.
-            encoder: ``nnls`` or ``linear``; by default ``linear`` when it has a ``mean_``.
+            encoder: ``nnls`` or ``linear``; by default ``linear`` when it centres its data
+                (has a ``mean_``).
             provenance: how it was made, as plain JSON values.
 
         Raises:
-            InputError: when the estimator is not fitted or has no ``components_``.
+            InputError: when the estimator is not fitted, has no ``components_``, or should be
+                linear and is not, or cannot say how it decodes.
         """
         if not hasattr(estimator, "components_"):
             raise InputError(
                 f"{type(estimator).__name__} has no components_; fit it first, or make the "
                 "Dictionary from its atoms."
             )
-        encoder = encoder or ("linear" if hasattr(estimator, "mean_") else "nnls")
-        if encoder == "nnls":
+        if (encoder or ("linear" if hasattr(estimator, "mean_") else "nnls")) == "nnls":
             return cls(
                 atoms=_tensor(estimator.components_),
                 site=site,
                 penalty=float(getattr(estimator, "code_penalty_", 0.0)),
+                rectify=bool(getattr(estimator, "rectifies", False)),
                 provenance=provenance or {},
             )
-        atoms = estimator.mixing_.T if hasattr(estimator, "mixing_") else estimator.components_
+        if not hasattr(estimator, "inverse_transform"):
+            raise InputError(
+                f"{type(estimator).__name__} centres its data but has no inverse_transform to take "
+                "the atoms from; make the Dictionary from its atoms and offset."
+            )
+        channels, features = estimator.components_.shape[1], len(estimator.components_)
+        origin = estimator.transform(np.zeros((1, channels)))
+        weight = estimator.transform(np.eye(channels)) - origin
+        probe = np.random.default_rng(0).normal(size=(2, channels))
+        if not np.allclose(estimator.transform(probe), probe @ weight + origin, atol=1e-4):
+            raise InputError(
+                f"{type(estimator).__name__} does not encode linearly; use encoder='nnls'."
+            )
+        offset = estimator.inverse_transform(np.zeros((1, features)))
         return cls(
-            atoms=_tensor(atoms),
+            atoms=_tensor(estimator.inverse_transform(np.eye(features)) - offset),
             site=site,
             encoder="linear",
-            encoder_weight=_tensor(estimator.components_.T),
-            offset=_tensor(estimator.mean_),
+            encoder_weight=_tensor(weight),
+            encoder_bias=_tensor(estimator.transform(offset)[0]),
+            offset=_tensor(offset[0]),
             provenance=provenance or {},
         )
 

@@ -8,22 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from cofire.baselines import RectifiedNMF, dictionary_learning, ica, pca
+from cofire.baselines import PositiveDictionaryLearning, RectifiedNMF, ica, pca
 from cofire.dictionary import Dictionary, EstimatorEncoder
 from cofire.errors import InputError
 from cofire.factorization import SemiNMF
 from cofire.site import Site
-
-
-@runtime_checkable
-class Decomposer(Protocol):
-    """Any estimator in scikit-learn's manner."""
-
-    def fit(self, X: Any, y: None = None) -> Any:
-        """Fit on [rows channels]."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -70,6 +61,7 @@ class Method:
         build: settings to an unfitted estimator.
         encoder: rule by which the dictionary encodes (see ``Dictionary``).
         honours: settings it uses beside ``n_components``, ``seed`` and ``device``.
+        overcomplete: whether it can find more features than there are channels.
     """
 
     name: str
@@ -78,6 +70,7 @@ class Method:
     build: Callable[[MethodSettings], Any]
     encoder: EstimatorEncoder
     honours: frozenset[str] = field(default_factory=frozenset)
+    overcomplete: bool = True
 
     def estimator(self, settings: MethodSettings) -> Any:
         """An unfitted estimator.
@@ -96,6 +89,19 @@ class Method:
                     f"{', '.join(sorted(self.honours | always))}."
                 )
         return self.build(settings)
+
+    def check_size(self, n_components: int, rows: int, channels: int) -> None:
+        """Refuse more features than the data allow.
+
+        Raises:
+            InputError: saying how many there may be.
+        """
+        most = rows if self.overcomplete else min(rows, channels)
+        if n_components > most:
+            raise InputError(
+                f"Method {self.name!r} finds at most {most} features on {rows} training rows × "
+                f"{channels} channels; n_components is {n_components}. Lower it or add data."
+            )
 
     def dictionary(self, estimator: Any, site: Site, provenance: Mapping[str, Any]) -> Dictionary:
         """The dictionary of a fitted estimator."""
@@ -126,6 +132,7 @@ _BUILT_IN = (
         source="scikit-learn PCA",
         build=lambda s: pca(s.n_components, seed=s.seed),
         encoder="linear",
+        overcomplete=False,
     ),
     Method(
         name="ica",
@@ -133,6 +140,7 @@ _BUILT_IN = (
         source="Hyvärinen & Oja 2000; scikit-learn FastICA",
         build=lambda s: ica(s.n_components, seed=s.seed, **s.given("max_iter", "tol")),
         encoder="linear",
+        overcomplete=False,
         honours=frozenset({"max_iter", "tol"}),
     ),
     Method(
@@ -143,13 +151,16 @@ _BUILT_IN = (
             s.n_components, random_state=s.seed, **s.given("max_iter", "tol")
         ),
         encoder="nnls",
+        overcomplete=False,  # its start takes singular vectors
         honours=frozenset({"max_iter", "tol"}),
     ),
     Method(
         name="dictionary-learning",
         summary="Online dictionary learning with codes ≥ 0 and dense signed atoms",
         source="Mairal et al. 2009; scikit-learn MiniBatchDictionaryLearning",
-        build=lambda s: dictionary_learning(s.n_components, seed=s.seed, **s.given("max_iter")),
+        build=lambda s: PositiveDictionaryLearning(
+            s.n_components, random_state=s.seed, **s.given("max_iter")
+        ),
         encoder="nnls",
         honours=frozenset({"max_iter"}),
     ),

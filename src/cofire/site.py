@@ -94,10 +94,10 @@ def parse_layers(text: str, n_layers: int | None = None) -> list[int]:
         last = int(match[2]) if match[2] else first
         if last < first:
             raise InputError(f"Layer range {part.strip()!r} runs backwards; write {last}-{first}.")
+        if n_layers is not None and last >= n_layers:
+            raise InputError(
+                f"Layer {last} does not exist: the model has {n_layers} layers, "
+                f"0 to {n_layers - 1}."
+            )
         layers.update(range(first, last + 1))
-    if n_layers is not None and max(layers) >= n_layers:
-        raise InputError(
-            f"Layer {max(layers)} does not exist: the model has {n_layers} layers, "
-            f"0 to {n_layers - 1}."
-        )
     return sorted(layers)

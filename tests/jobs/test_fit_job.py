@@ -9,6 +9,7 @@ import torch
 from cofire import jobs
 from cofire.config import CaptureConfig, FitConfig
 from cofire.errors import InputError, StoreError
+from cofire.registry import methods
 from cofire.site import Site
 from cofire.store import Run
 
@@ -131,3 +132,62 @@ def test_a_store_outlives_its_model(config, acts, tmp_path, caplog):
         run = jobs.fit(config.model_copy(update={"activations": moved}))
     assert "no promoted and demoted tokens" in caplog.text
     assert run.features(run.sites[0])[0].vocabulary is None
+
+
+@pytest.mark.parametrize("method", list(methods()))
+def test_every_method_makes_a_run(config, method):
+    update = {"method": method, "sparsity": 0.1 if method == "snmf" else 0.01}
+    update |= {} if method == "snmf" else {"tol": None, "max_iter": None}
+    run = jobs.fit(config.model_copy(update={**update, "layers": "2"}))
+    assert len(run.features(run.sites[0])) == 6
+
+
+def test_a_run_from_a_store_says_what_the_store_was_made_of(config, acts, tiny_folder):
+    run = jobs.fit(config)
+    assert run.config["model"] == str(tiny_folder)
+    assert run.config["limit"] == 300
+    with pytest.raises(InputError, match="captured with site 'mlp', but 'attn' is asked for"):
+        jobs.fit(config.model_copy(update={"site": "attn"}))
+
+
+def test_a_half_precision_store_still_gets_its_vocabulary(config, tiny_folder, tmp_path):
+    path = tmp_path / "half"
+    jobs.capture(
+        CaptureConfig(model=str(tiny_folder), layers="2", output=path, dtype="bfloat16", limit=100)
+    )
+    run = jobs.fit(config.model_copy(update={"activations": path}))
+    assert run.features(run.sites[0])[0].vocabulary is not None
+
+
+def test_layers_of_different_captures_are_not_mixed(config, acts, tiny_folder, tmp_path):
+    path = tmp_path / "acts"
+    settings = CaptureConfig(
+        model=str(tiny_folder), layers="0,2", output=path, device="cpu", limit=100
+    )
+    jobs.capture(settings)
+    config = config.model_copy(update={"activations": path})
+    run = jobs.fit(config)
+    shutil.rmtree(run.path / "blocks.2.mlp.hook_post")
+    shutil.rmtree(path)
+    jobs.capture(settings.model_copy(update={"bos": False}))
+    with pytest.raises(StoreError, match="begun with bos True, not False"):
+        jobs.fit(config)
+
+
+def test_more_features_than_a_method_can_find(config):
+    config = config.model_copy(
+        update={"method": "pca", "n_components": 60, "sparsity": 0.01, "tol": None}
+    )
+    with pytest.raises(InputError, match="at most 48 features"):
+        jobs.fit(config.model_copy(update={"max_iter": None}))
+
+
+def test_all_texts_held_out(config, tiny_folder, tmp_path):
+    data = tmp_path / "held.jsonl"
+    data.write_text('{"text": "a b c", "split": "heldout"}\n')
+    config = config.model_copy(
+        update={"activations": None, "model": str(tiny_folder), "data": str(data)}
+    )
+    with pytest.raises(InputError, match="All texts are held out"):
+        jobs.fit(config)
+    assert not config.output.exists()

@@ -1,5 +1,5 @@
 """Other decompositions to compare with, thin over scikit-learn."""
 
-from cofire.baselines.estimators import RectifiedNMF, dictionary_learning, ica, pca
+from cofire.baselines.estimators import PositiveDictionaryLearning, RectifiedNMF, ica, pca
 
-__all__ = ["RectifiedNMF", "dictionary_learning", "ica", "pca"]
+__all__ = ["PositiveDictionaryLearning", "RectifiedNMF", "ica", "pca"]

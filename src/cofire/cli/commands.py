@@ -69,6 +69,7 @@ def features(config: FeaturesConfig) -> None:
             "label": feature.label,
             "concept": feature.concept.concept if feature.concept else None,
             "auroc": feature.concept.auroc if feature.concept else None,
+            "sure": feature.concept.sure if feature.concept else None,
             "density": feature.density,
             "max_code": feature.max_code,
             "neurons": len(feature.neurons),

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cofire.config import CaptureConfig
+from cofire.config import CAPTURE_SETTINGS, CaptureConfig
 from cofire.corpus import Corpus
 from cofire.data import load_corpus
 from cofire.device import resolve_dtype
@@ -32,6 +32,7 @@ def capture(config: CaptureConfig, progress: Progress = SILENT) -> ActivationSto
     Raises:
         CofireError: for input that cannot be used; finished shards are kept.
     """
+    config = config.with_absolute_paths()
     model, corpus, sites = open_inputs(config, progress)
     path = config.output or Path("runs") / f"activations-{run_name(model, sites)}"
     settings = capture_settings(config)
@@ -97,7 +98,6 @@ def open_inputs(
         text_column=config.text_column,
         label_column=config.label_column,
         heldout=_amount(config.heldout),
-        seed=config.seed,
         limit=config.limit,
         on_error="skip" if config.skip_bad_rows else "raise",
     )
@@ -142,8 +142,7 @@ def identity(described: Mapping[str, Any]) -> dict[str, Any]:
 
 def capture_header(config: CaptureConfig) -> dict[str, Any]:
     """The settings that change the rows, for a manifest."""
-    names = {"data", "site", "max_length", "bos", "dtype", "store_dtype", "skip_bad_rows"}
-    return config.model_dump(mode="json", include=names)
+    return config.model_dump(mode="json", include=set(CAPTURE_SETTINGS))
 
 
 def same_settings(path: Path, manifest: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -6,14 +6,16 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+import torch
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 
 from cofire.activations import Activations
 from cofire.config import FitConfig
 from cofire.device import resolve_device
-from cofire.errors import ConvergenceWarning, StoreError
-from cofire.factorization import SweepRecord
+from cofire.errors import CofireError, ConvergenceWarning, InputError
+from cofire.factorization import SemiNMF, SweepRecord
 from cofire.interpret.reading import read_features
 from cofire.jobs.capturing import identity, same_settings
 from cofire.jobs.environment import environment
@@ -39,21 +41,36 @@ def fit(config: FitConfig, progress: Progress = SILENT) -> Run:
         CofireError: for input that cannot be used; finished sites are kept.
         KeyboardInterrupt: when the user stopped a fit; finished sites are kept.
     """
+    config = config.with_absolute_paths()
     method = method_named(config.method)
     settings = MethodSettings(**config.model_dump(include=set(MethodSettings.__dataclass_fields__)))
     method.estimator(settings)  # a mistaken setting should not cost a model load
     source: RowSource
     if config.activations is not None:
-        source = StoredRows(
-            config.activations, layers=config.layers, device=config.device, progress=progress
-        )
+        source = StoredRows(config.activations, config, progress)
     else:
         source = FreshRows(config, progress)
-    name = f"{source.name}-{method.name}-k{config.n_components}"
-    run = _open_run(config.output or Path("runs") / name, config, source)
+    if all(text.split == "heldout" for text in source.corpus):
+        raise InputError(
+            "All texts are held out: there is none left to fit. Hold out fewer with --heldout, or "
+            "mark texts as train."
+        )
+    config = config.model_copy(update=source.settings)
+    run = _open_run(config.output or Path("runs") / _run_name(config, source), config, source)
     for activations in source.rows(run.unfinished):
         _fit_site(run, method, settings, activations, source, config.n_contexts, progress)
     return run
+
+
+def _run_name(config: FitConfig, source: RowSource) -> str:
+    """Settings that people vary, so that a sweep does not run into itself."""
+    parts = [source.name, config.method, f"k{config.n_components}"]
+    if config.method == "snmf":
+        parts.append(f"s{config.sparsity:g}")
+        parts += [] if config.solver == "bcd" else [config.solver]
+        parts += [] if config.code_penalty is None else [f"penalty{config.code_penalty:g}"]
+    parts += [f"seed{config.seed}"] if config.seed else []
+    return "-".join(parts)
 
 
 def _open_run(path: Path, config: FitConfig, source: RowSource) -> Run:
@@ -64,17 +81,17 @@ def _open_run(path: Path, config: FitConfig, source: RowSource) -> Run:
             path,
             config=resolved,
             sites=source.sites,
+            corpus=source.corpus,
             environment=environment(resolve_device(config.device)),
-            **source.header,
+            model=source.header["model"],
+            capture=source.header["capture"],
         )
     run = Run.open(path)
     wanted = {key: value for key, value in resolved.items() if key not in _CIRCUMSTANCE}
     model = identity(source.header["model"])
-    same_settings(path, run.manifest, {"model": model, "config": wanted})
-    if run.manifest["corpus"]["sha256"] != source.header["corpus"]["sha256"]:
-        raise StoreError(
-            f"{path} was begun with other texts; choose another folder with -o, or remove it."
-        )
+    header = {"model": model, "capture": source.header["capture"], "config": wanted}
+    same_settings(path, run.manifest, header)
+    run.restore_texts(source.corpus)
     return run
 
 
@@ -89,6 +106,8 @@ def _fit_site(
 ) -> None:
     site = activations.site
     training = activations.where_split("train")
+    n_training = len(training)
+    method.check_size(settings.n_components, *training.shape)
     estimator = method.estimator(settings)
     started = time.perf_counter()
     with (
@@ -97,16 +116,17 @@ def _fit_site(
     ):
         warnings.simplefilter("always", ConvergenceWarning)
         warnings.simplefilter("always", SklearnConvergenceWarning)
-        if hasattr(estimator, "callback"):
+        if isinstance(estimator, SemiNMF):
             estimator.callback = _report_sweep(advance)
-        estimator.fit(training)
+        _fit_estimator(estimator, training, method)
+    del training  # a copy of most of the rows
     for warning in caught:
         _logger.warning("%s: %s", site.name, warning.message)
     seconds = time.perf_counter() - started
     if getattr(estimator, "stop_reason_", None) == "interrupted":
         raise KeyboardInterrupt
     dictionary = method.dictionary(estimator, site, {"method": method.name, **vars(settings)})
-    codes = dictionary.encode(activations.X).cpu()
+    codes = dictionary.to(resolve_device(settings.device)).encode(activations.X).cpu()
     features = read_features(
         dictionary,
         activations,
@@ -126,10 +146,26 @@ def _fit_site(
             "sweeps": getattr(estimator, "n_iter_", None),
             "stop_reason": getattr(estimator, "stop_reason_", None),
             "rows": len(activations),
-            "training_rows": len(training),
+            "training_rows": n_training,
             "channels": activations.shape[1],
         },
     )
+
+
+def _fit_estimator(estimator: Any, training: Activations, method: Method) -> None:
+    """Fit, with one clear sentence for what a method of another library refuses."""
+    try:
+        estimator.fit(training)
+    except CofireError:
+        raise
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"Method {method.name!r} cannot fit {training}: {reason}") from error
+    except torch.OutOfMemoryError as error:
+        raise CofireError(
+            f"The device has too little memory to fit {training}; use --device cpu, a narrower "
+            "--store-dtype, or fewer texts."
+        ) from error
 
 
 def _report_sweep(advance: Advance) -> Callable[[SweepRecord], None]:

@@ -2,9 +2,10 @@
 
 from typing import Any
 
+from cofire.interpret.concepts import SURE_AUROC
 from cofire.store.run import Run
 
-CONCEPT_AUROC = 0.8
+CONCEPT_AUROC = SURE_AUROC
 """Held-out AUROC above which a feature is counted as selecting its concept."""
 
 
