@@ -62,7 +62,6 @@ def test_an_estimator_reconstructs_through_its_dictionary_as_by_itself(X, kind):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"encoder": "magic"}, "Unknown encoder 'magic'"),
         ({"encoder": "linear"}, "needs an encoder_weight"),
         ({"encoder_weight": torch.zeros(6, 4)}, "takes no encoder_weight"),
         ({"top_k": 2}, "top_k goes with"),

@@ -67,7 +67,7 @@ class StoredRows:
         self.corpus = self._store.corpus
         self.name = path.resolve().name
         self.header: Mapping[str, Any] = {
-            key: self._store.manifest[key] for key in ("model", "capture", "corpus")
+            key: self._store.manifest[key] for key in ("model", "capture")
         }
         self.settings: Mapping[str, Any] = {
             "model": self.header["model"]["name"],
