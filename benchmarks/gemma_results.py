@@ -99,8 +99,8 @@ def write_page(runs: dict[Cell, Run], store: ActivationStore, iterations: int) -
         f"(fingerprint `{first.manifest['model']['fingerprint'][:12]}`), a 4-bit quantised release "
         f"of Gemma 3 270M, MLP activations of {rows['channels']:,} neurons. Texts: the bundled "
         f"concept corpus, {len(store.corpus):,} sentences of {len(store.corpus.concepts)} concepts "
-        f"and neutral ones, {rows['rows']:,} tokens, {rows['training_rows']:,} of them for fitting. "
-        f"k = 100. Computed on {environment['cpu_count']} CPU cores with torch "
+        f"and neutral ones, {rows['rows']:,} tokens, {rows['training_rows']:,} of them for "
+        f"fitting. k = 100. Computed on {environment['cpu_count']} CPU cores with torch "
         f"{environment['torch']}."
     )
     yield ""
@@ -181,14 +181,17 @@ def write_page(runs: dict[Cell, Run], store: ActivationStore, iterations: int) -
                 f"{match.auroc:.2f} [{low:.2f}, {high:.2f}] | {escape(tokens)} |"
             )
     yield ""
-    yield "Contexts of the one with the highest AUROC at each layer, firing token in bold:"
+    yield (
+        "Contexts of the one that selects weekdays best on training sentences, firing token in "
+        "bold:"
+    )
     yield ""
     for site in run.sites:
         here = [feature for layer, feature in shown if layer == site.layer]
         if not here:
             yield f"- Layer {site.layer}: no such feature."
             continue
-        best = max(here, key=lambda f: (f.concept and f.concept.auroc) or 0.0)
+        best = max(here, key=weekday_auroc)
         yield f"- Layer {site.layer}, feature {best.index}:"
         for context in best.contexts[:7]:
             words = [
@@ -248,6 +251,12 @@ def seed_match(dictionaries: list[np.ndarray]) -> float:
         cosine = np.abs(one @ other.T)  # atoms have unit norm
         matches.append(cosine[linear_sum_assignment(-cosine)].mean())
     return float(np.mean(matches)) if matches else float("nan")
+
+
+def weekday_auroc(feature: Feature) -> float:
+    """AUROC for weekdays on the training sentences."""
+    scores = {name: train for name, train, _ in feature.concept_scores}
+    return scores.get("weekday") or 0.0
 
 
 def weekday_features(features: Sequence[Feature]) -> list[Feature]:
