@@ -53,7 +53,9 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     together; the code says how strongly a row (a token) expresses it. In the paper's letters
     (arXiv:2506.10920) A ≈ Z Y with A = X^T, Z = D^T, Y = C^T.
 
-    The same data, parameters, seed and machine give the same result bit for bit.
+    The same data, parameters, seed and machine give the same result bit for bit. Memory for bcd: X
+    as it is given, a transposed copy of it where that takes at most 1 GiB (CPU), and four times the
+    codes; ``partial_fit`` takes the same for one chunk only.
 
     Args:
         n_components: number of atoms, 1 to the number of rows.
