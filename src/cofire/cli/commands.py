@@ -1,6 +1,5 @@
 """What each command does: parse, call one library function, print."""
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 from rich.console import Console
 
 from cofire.cli.feature_page import print_feature
-from cofire.cli.listing import print_listing
+from cofire.cli.listing import print_json, print_listing
 from cofire.cli.progress import TerminalProgress
 from cofire.config import (
     CaptureConfig,
@@ -95,7 +94,7 @@ def show(config: ShowConfig) -> None:
         )
     feature = found[config.feature]
     if config.as_json:
-        sys.stdout.write(json.dumps(asdict(feature), indent=2, ensure_ascii=False) + "\n")
+        print_json(asdict(feature))
     elif config.as_csv:
         records = [
             {"rank": rank, "code": c.code, "token": c.tokens[c.focus], "text": "".join(c.tokens)}
