@@ -191,3 +191,9 @@ def test_all_texts_held_out(config, tiny_folder, tmp_path):
     with pytest.raises(InputError, match="All texts are held out"):
         jobs.fit(config)
     assert not config.output.exists()
+
+
+def test_a_run_that_never_got_anywhere_does_not_block_its_folder(config):
+    with pytest.raises(InputError, match="rows"):
+        jobs.fit(config.model_copy(update={"n_components": 10**6}))
+    assert jobs.fit(config).unfinished == []

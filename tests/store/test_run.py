@@ -190,3 +190,10 @@ def test_figures_of_an_older_version_say_to_fit_again(run):
     run._archive.save()
     with pytest.raises(StoreError, match=r"[Ff]it again"):
         Run.open(run.path).features(builders.SITE)
+
+
+def test_a_run_with_results_is_not_discarded(run):
+    write(run)
+    with pytest.raises(StoreError, match="has finished results"):
+        run.discard()
+    assert Run.open(run.path).sites == [builders.SITE]

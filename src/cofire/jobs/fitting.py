@@ -14,7 +14,7 @@ from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 from cofire.activations import Activations
 from cofire.config import FitConfig
 from cofire.device import resolve_device
-from cofire.errors import CofireError, ConvergenceWarning, InputError
+from cofire.errors import CofireError, ConvergenceWarning, InputError, StoreError
 from cofire.factorization import SemiNMF, SweepRecord
 from cofire.interpret.reading import read_features
 from cofire.jobs.capturing import identity, same_settings
@@ -76,23 +76,29 @@ def _run_name(config: FitConfig, source: RowSource) -> str:
 def _open_run(path: Path, config: FitConfig, source: RowSource) -> Run:
     layers = ",".join(str(site.layer) for site in source.sites)
     resolved = config.model_copy(update={"layers": layers, "output": path}).resolved()
-    if not Run.present(path):
-        return Run.create(
-            path,
-            config=resolved,
-            sites=source.sites,
-            corpus=source.corpus,
-            environment=environment(resolve_device(config.device)),
-            model=source.header["model"],
-            capture=source.header["capture"],
-        )
-    run = Run.open(path)
-    wanted = {key: value for key, value in resolved.items() if key not in _CIRCUMSTANCE}
-    model = identity(source.header["model"])
-    header = {"model": model, "capture": source.header["capture"], "config": wanted}
-    same_settings(path, run.manifest, header)
-    run.restore_texts(source.corpus)
-    return run
+    if Run.present(path):
+        run = Run.open(path)
+        wanted = {key: value for key, value in resolved.items() if key not in _CIRCUMSTANCE}
+        model = identity(source.header["model"])
+        header = {"model": model, "capture": source.header["capture"], "config": wanted}
+        try:
+            same_settings(path, run.manifest, header)
+            run.restore_texts(source.corpus)
+        except StoreError:
+            if run.sites:
+                raise
+            run.discard()  # nothing was finished under the other settings
+        else:
+            return run
+    return Run.create(
+        path,
+        config=resolved,
+        sites=source.sites,
+        corpus=source.corpus,
+        environment=environment(resolve_device(config.device)),
+        model=source.header["model"],
+        capture=source.header["capture"],
+    )
 
 
 def _fit_site(

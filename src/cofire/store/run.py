@@ -14,6 +14,7 @@ Layout, format version 1::
         features.parquet, contexts.parquet, neurons.parquet, vocabulary.parquet, concepts.parquet
 """
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
 from functools import cached_property, partial
@@ -33,7 +34,7 @@ from cofire.evaluation.fidelity import Fidelity
 from cofire.interpret.display import run_html
 from cofire.interpret.reading import FeatureSet
 from cofire.site import Site
-from cofire.store.archive import Archive, damaged
+from cofire.store.archive import MANIFEST, Archive, damaged
 from cofire.store.feature_tables import SCHEMAS, from_tables, to_tables
 from cofire.store.text_file import TEXTS, read_texts, restore_texts, text_writer
 from cofire.store.token_file import read_tokens, token_table
@@ -122,6 +123,19 @@ class Run:
     def present(path: Path) -> bool:
         """Whether a run was begun in this folder."""
         return Archive.present(path)
+
+    def discard(self) -> None:
+        """Remove a run without a finished site, so that another can begin in its folder.
+
+        Raises:
+            StoreError: when a site is finished.
+        """
+        if self.sites:
+            raise StoreError(f"{self.path} has finished results; remove it by hand if you mean to.")
+        for name in self.manifest["sites"]:
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        for part in (*self.manifest["parts"], MANIFEST):
+            (self.path / part).unlink(missing_ok=True)
 
     @property
     def path(self) -> Path:
