@@ -3,7 +3,8 @@
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -96,8 +97,8 @@ def _run(command: str, words: list[str], debug: bool) -> int:
     )
     from cofire.cli import commands
 
-    _log_to_stderr(debug)
-    getattr(commands, command)(config)
+    with _logging_to_stderr(debug):
+        getattr(commands, command)(config)
     return 0
 
 
@@ -118,7 +119,9 @@ def _defaults(kind: type, words: list[str]) -> tuple[object | None, list[str]]:
     return None, words
 
 
-def _log_to_stderr(debug: bool) -> None:
+@contextmanager
+def _logging_to_stderr(debug: bool) -> Iterator[None]:
+    """Show the library's log while a command runs; leave loggers as they were."""
     from rich.console import Console
     from rich.logging import RichHandler
 
@@ -126,6 +129,12 @@ def _log_to_stderr(debug: bool) -> None:
         console=Console(stderr=True), show_time=False, show_path=False, markup=False
     )
     logger = logging.getLogger("cofire")
-    logger.handlers = [handler]
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
     logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate = before
