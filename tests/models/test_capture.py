@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tiny_models import CONTEXT, tiny_model
 from transformers import PreTrainedTokenizerBase
 
 from cofire.corpus import Corpus, Text
@@ -17,6 +16,7 @@ from cofire.models import (
     capture_texts,
 )
 from cofire.site import Site
+from tiny_models import CONTEXT, tiny_model
 
 Build = Callable[[str], LanguageModel]
 

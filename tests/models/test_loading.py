@@ -7,7 +7,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_gguf import write_qwen2_gguf
-from tiny_models import tiny_model
 from transformers import PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
@@ -15,6 +14,7 @@ from cofire.corpus import Corpus
 from cofire.errors import InputError, ModelError
 from cofire.models import LanguageModel, capture_activations, load_model
 from cofire.site import Site
+from tiny_models import tiny_model
 
 SITE = Site(1, "mlp")
 

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from tiny_models import FAMILIES, literal, tiny_model
 from transformers import PreTrainedTokenizerBase
 
 from cofire.errors import InputError, ModelError
 from cofire.models import LanguageModel
 from cofire.models.handle import SiteHandle
 from cofire.site import Site
+from tiny_models import FAMILIES, literal, tiny_model
 
 Build = Callable[[str], LanguageModel]
 LAYER = 1
