@@ -1,9 +1,12 @@
 """Dictionaries encode by their stated rule and come back from their parts."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from sklearn.decomposition import PCA, FactorAnalysis, FastICA
 
+import builders
 from cofire.dictionary import Dictionary
 from cofire.errors import InputError
 from cofire.nnls import kkt_residual
@@ -105,3 +108,10 @@ def test_an_estimator_that_is_not_linear_is_not_taken_for_one(X):
 def test_a_rectifying_dictionary_ignores_negative_activations(X, atoms):
     dictionary = Dictionary(atoms, SITE, rectify=True)
     assert torch.equal(dictionary.encode(X), dictionary.encode(X.clamp_min(0)))
+
+
+def test_shards_encode_as_one_matrix():
+    data = builders.activations()
+    dictionary = Dictionary(builders.atoms(), data.site)
+    halves = replace(data, shards=(data.X[:50], data.X[50:]))
+    assert torch.allclose(dictionary.encode(halves), dictionary.encode(data.X), atol=1e-5)

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import torch
 
+from cofire.activations import Activations
 from cofire.errors import InputError
 from cofire.nnls import nonnegative_codes
 from cofire.site import Site
@@ -84,8 +85,8 @@ class Dictionary:
         moved: dict[str, Any] = {name: t.to(device) for name, t in self.tensors().items()}
         return replace(self, **moved)
 
-    def encode(self, X: ActivationMatrix) -> CodeMatrix:
-        """Codes of some rows, on the device of the atoms.
+    def encode(self, X: ActivationMatrix | Activations) -> CodeMatrix:
+        """Codes of some rows, on the device of the atoms; shards are encoded one by one.
 
         Raises:
             InputError: when the rows are not as wide as the atoms.
@@ -95,8 +96,10 @@ class Dictionary:
                 f"This dictionary encodes rows of {self.n_channels} channels ({self.site}); "
                 f"got {X.shape[1]}. Are these activations of the same site and model?"
             )
-        blocks = [self._encode_block(block) for block in torch.split(X, _BLOCK_ROWS)]
-        return torch.cat(blocks) if blocks else self.atoms.new_zeros(0, self.n_features)
+        sharded = isinstance(X, Activations)
+        blocks = X.chunks(_BLOCK_ROWS) if sharded else torch.split(X, _BLOCK_ROWS)
+        codes = [self._encode_block(block) for block in blocks]
+        return torch.cat(codes) if codes else self.atoms.new_zeros(0, self.n_features)
 
     def _encode_block(self, X: ActivationMatrix) -> CodeMatrix:
         x = X.to(self.atoms.device, self.atoms.dtype)

@@ -197,3 +197,6 @@ def test_a_run_with_results_is_not_discarded(run):
     with pytest.raises(StoreError, match="has finished results"):
         run.discard()
     assert Run.open(run.path).sites == [builders.SITE]
+    (run.path / builders.SITE.name / "codes.safetensors").unlink()
+    with pytest.raises(StoreError, match="has finished results"):  # it can still be mended
+        Run.open(run.path).discard()

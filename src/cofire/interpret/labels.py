@@ -14,7 +14,8 @@ def offline_label(match: ConceptMatch | None, types: list[tuple[str, int]]) -> s
     (``ConceptMatch.names_feature``). Held-out texts are used for that on purpose: a name chosen on
     training texts is given only where other texts agree. Over the features that bear a name, their
     held-out AUROC is therefore above ``concepts.SURE_AUROC`` by construction. The tokens follow,
-    most frequent first; an ellipsis says that they are examples of more.
+    most frequent first; an ellipsis says that they are examples of more, and ``mixed`` in front
+    that they cover less than half of the strong firings.
 
     Args:
         match: the feature's best concept, if any.

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
-import torch
 
 from cofire.activations import Activations
 from cofire.dictionary import Dictionary
@@ -27,7 +26,6 @@ ONE_TOKEN_SHARE = 0.9
 """A feature is a one-token feature when this share of its strong firings are one token type."""
 
 _ONE_TOKEN_FIRINGS = 3  # strong firings below which that share says nothing
-_BLOCK_ROWS = 16384  # bounds the rows held at once while encoding
 
 
 @dataclass(frozen=True)
@@ -183,10 +181,7 @@ def read_features(
             f"The dictionary was made at {dictionary.site} but the activations are from "
             f"{activations.site}; capture the dictionary's own site."
         )
-    if codes is None:
-        blocks = activations.chunks(_BLOCK_ROWS)
-        codes = torch.cat([dictionary.encode(block).cpu() for block in blocks])
-    codes = codes.cpu()
+    codes = (dictionary.encode(activations) if codes is None else codes).cpu()
     heldout_text = np.array([text.split == "heldout" for text in activations.corpus], dtype=bool)
     train = ~heldout_text[activations.tokens.text_id]
     if not train.any():

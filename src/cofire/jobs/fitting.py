@@ -85,9 +85,9 @@ def _open_run(path: Path, config: FitConfig, source: RowSource) -> Run:
             same_settings(path, run.manifest, header)
             run.restore_texts(source.corpus)
         except StoreError:
-            if run.sites:
+            if not run.blank:
                 raise
-            run.discard()  # nothing was finished under the other settings
+            run.discard()  # nothing was ever finished under the other settings
         else:
             return run
     return Run.create(
@@ -132,7 +132,7 @@ def _fit_site(
     if getattr(estimator, "stop_reason_", None) == "interrupted":
         raise KeyboardInterrupt
     dictionary = method.dictionary(estimator, site, {"method": method.name, **vars(settings)})
-    codes = dictionary.to(resolve_device(settings.device)).encode(activations.X).cpu()
+    codes = dictionary.to(resolve_device(settings.device)).encode(activations).cpu()
     features = read_features(
         dictionary,
         activations,

@@ -124,13 +124,18 @@ class Run:
         """Whether a run was begun in this folder."""
         return Archive.present(path)
 
+    @property
+    def blank(self) -> bool:
+        """Whether no site was ever finished; a site that lost a file since was."""
+        return not any(self.manifest["sites"].values())
+
     def discard(self) -> None:
-        """Remove a run without a finished site, so that another can begin in its folder.
+        """Remove a blank run, so that another can begin in its folder.
 
         Raises:
-            StoreError: when a site is finished.
+            StoreError: when a site was finished.
         """
-        if self.sites:
+        if not self.blank:
             raise StoreError(f"{self.path} has finished results; remove it by hand if you mean to.")
         for name in self.manifest["sites"]:
             shutil.rmtree(self.path / name, ignore_errors=True)
