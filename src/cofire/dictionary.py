@@ -96,9 +96,10 @@ class Dictionary:
                 f"This dictionary encodes rows of {self.n_channels} channels ({self.site}); "
                 f"got {X.shape[1]}. Are these activations of the same site and model?"
             )
-        sharded = isinstance(X, Activations)
-        blocks = X.chunks(_BLOCK_ROWS) if sharded else torch.split(X, _BLOCK_ROWS)
-        codes = [self._encode_block(block) for block in blocks]
+        whole = (X,) if isinstance(X, torch.Tensor) else X.shards
+        codes = [
+            self._encode_block(block) for part in whole for block in torch.split(part, _BLOCK_ROWS)
+        ]
         return torch.cat(codes) if codes else self.atoms.new_zeros(0, self.n_features)
 
     def _encode_block(self, X: ActivationMatrix) -> CodeMatrix:
