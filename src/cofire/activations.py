@@ -10,8 +10,11 @@ from torch import Tensor
 
 from cofire.corpus import Corpus
 from cofire.errors import InputError
+from cofire.rows_on_disk import Rows, RowsOnDisk
 from cofire.site import Site
 from cofire.types import ActivationMatrix, IntArray
+
+_COPY_ROWS = 16384  # rows of a shard on disk that are in memory at once
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,18 +81,18 @@ class TokenTable:
 class Activations:
     """X [rows channels] at one site, with the token of each row and the corpus it came from.
 
-    The rows may lie in several shards, each in memory or a memory map of a file; ``chunks`` walks
-    them without copying, ``X`` gives one tensor (a copy when there are several shards).
+    The rows may lie in several shards, each in memory or on disk; ``chunks`` walks them in little
+    memory, ``X`` gives one tensor (a copy unless there is one shard, in memory).
 
     Attributes:
-        shards: tensors [rows_i channels]; together they hold the rows in order.
+        shards: matrices [rows_i channels]; together they hold the rows in order.
         tokens: one line a row.
         corpus: the texts that ``tokens.text_id`` points to.
         site: where in the model the rows were read.
         provenance: model, data and settings that made the rows, as plain JSON values.
     """
 
-    shards: tuple[Tensor, ...]
+    shards: tuple[Rows, ...]
     tokens: TokenTable
     corpus: Corpus
     site: Site
@@ -116,13 +119,17 @@ class Activations:
 
     @property
     def X(self) -> ActivationMatrix:  # noqa: N802  (the matrix of the notation)
-        """All rows as one tensor; a new copy each time when there are several shards."""
-        return self.shards[0] if len(self.shards) == 1 else torch.cat(self.shards)
+        """All rows as one tensor; a new copy each time unless there is one shard, in memory."""
+        first, *others = self.shards
+        if isinstance(first, Tensor) and not others:
+            return first
+        return torch.cat([shard[:] for shard in self.shards])
 
     def chunks(self, max_rows: int) -> Iterator[ActivationMatrix]:
         """Consecutive blocks of at most ``max_rows`` rows, views where possible."""
         for shard in self.shards:
-            yield from torch.split(shard, max_rows)
+            for start in range(0, len(shard), max_rows):
+                yield shard[start : start + max_rows]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         """All rows as a NumPy array, so that any scikit-learn style estimator takes them.
@@ -140,24 +147,23 @@ class Activations:
         wanted = np.dtype(str(own).removeprefix("torch.") if dtype is None else dtype)
         whole = len(self.shards) == 1 and first.dtype == own and first.device.type == "cpu"
         if whole and not copy:
-            values = first.detach().numpy()
+            values = first[:].detach().numpy()
             if values.dtype == wanted:
                 return values
         if copy is False:
             raise ValueError("These activations give no array without copying; use copy=None.")
         result = np.empty(self.shape, wanted)
         start = 0
-        for shard in self.shards:
-            result[start : start + len(shard)] = shard.detach().to("cpu", own).numpy()
-            start += len(shard)
+        for chunk in self.chunks(_COPY_ROWS):
+            result[start : start + len(chunk)] = chunk.detach().to("cpu", own).numpy()
+            start += len(chunk)
         return result
 
     def take(self, rows: np.ndarray) -> "Activations":
         """Some rows (boolean mask or index array).
 
-        Rows in ascending order stay in the shards they came from, and a shard of which every row is
-        taken stays what it was, a memory map for one; rows in another order come as one tensor in
-        memory.
+        Rows in ascending order stay in the shards they came from, on disk where those are; rows in
+        another order come as one tensor in memory.
 
         Raises:
             IndexError: for a row that does not exist, or a mask of another length.
@@ -168,12 +174,13 @@ class Activations:
         if np.all(numbers[1:] > numbers[:-1]):
             cuts = np.split(numbers, np.searchsorted(numbers, ends[:-1]))
             taken = [
-                shard if len(cut) == len(shard) else shard[torch.from_numpy(cut - end + len(shard))]
+                shard if len(cut) == len(shard) else _taken(shard, cut - end + len(shard))
                 for shard, cut, end in zip(self.shards, cuts, ends, strict=True)
             ]
             shards = tuple(part for part in taken if len(part)) or tuple(taken[:1])
         else:
-            one = self.shards[0].new_empty(len(numbers), self.shape[1])
+            first = self.shards[0]
+            one = torch.empty(len(numbers), self.shape[1], dtype=first.dtype, device=first.device)
             for shard, end in zip(self.shards, ends, strict=True):
                 here = np.flatnonzero((numbers >= end - len(shard)) & (numbers < end))
                 one[torch.from_numpy(here)] = shard[
@@ -191,3 +198,7 @@ class Activations:
     def __repr__(self) -> str:
         rows, channels = self.shape
         return f"Activations({rows} rows × {channels} channels at {self.site})"
+
+
+def _taken(shard: Rows, rows: np.ndarray) -> Rows:
+    return shard.select(rows) if isinstance(shard, RowsOnDisk) else shard[torch.from_numpy(rows)]

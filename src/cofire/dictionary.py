@@ -27,7 +27,8 @@ class Dictionary:
     With x' = x - offset, or max(0, x) - offset where the method rectifies its input:
 
     =======  ==================================================================================
-    nnls     codes = argmin over c ≥ 0 of ½‖x' - c D‖² + penalty · Σc
+    nnls     codes = argmin over c ≥ 0 of ½‖x' - c D‖² + penalty · Σc, with ``top_k`` only the
+             largest, improved given that the others are 0
     linear   codes = x' W + b
     relu     codes = max(0, x' W + b)
     topk     codes = the ``top_k`` largest entries of max(0, x' W + b), the others 0
@@ -42,7 +43,7 @@ class Dictionary:
         encoder_weight: W [channels features]; not used by ``nnls``.
         encoder_bias: b [features]; zero when None.
         offset: added back by ``decode``; zero when None.
-        top_k: features active a row, for ``topk``.
+        top_k: most features active a row: needed for ``topk``, no limit for ``nnls`` when None.
         penalty: weight of the L1 term, for ``nnls``.
         rectify: whether negative activations count as 0 when encoding.
         provenance: how it was made, as plain JSON values.
@@ -67,8 +68,10 @@ class Dictionary:
                 f"Encoder {self.encoder!r} {'takes no' if self.encoder == 'nnls' else 'needs an'} "
                 "encoder_weight."
             )
-        if (self.encoder == "topk") != (self.top_k is not None):
-            raise InputError("top_k goes with the encoder 'topk', and only with it.")
+        if self.encoder == "topk" and self.top_k is None:
+            raise InputError("The encoder 'topk' needs top_k, the features active a row.")
+        if self.top_k is not None and self.encoder not in ("topk", "nnls"):
+            raise InputError("top_k goes with the encoders 'topk' and 'nnls' only.")
 
     @property
     def n_features(self) -> int:
@@ -96,10 +99,8 @@ class Dictionary:
                 f"This dictionary encodes rows of {self.n_channels} channels ({self.site}); "
                 f"got {X.shape[1]}. Are these activations of the same site and model?"
             )
-        whole = (X,) if isinstance(X, torch.Tensor) else X.shards
-        codes = [
-            self._encode_block(block) for part in whole for block in torch.split(part, _BLOCK_ROWS)
-        ]
+        blocks = torch.split(X, _BLOCK_ROWS) if isinstance(X, Tensor) else X.chunks(_BLOCK_ROWS)
+        codes = [self._encode_block(block) for block in blocks]
         return torch.cat(codes) if codes else self.atoms.new_zeros(0, self.n_features)
 
     def _encode_block(self, X: ActivationMatrix) -> CodeMatrix:
@@ -109,7 +110,7 @@ class Dictionary:
         if self.offset is not None:
             x = x - self.offset
         if self.encoder_weight is None:
-            return nonnegative_codes(x, self.atoms, penalty=self.penalty)
+            return nonnegative_codes(x, self.atoms, penalty=self.penalty, max_active=self.top_k)
         codes = x @ self.encoder_weight
         if self.encoder_bias is not None:
             codes = codes + self.encoder_bias
@@ -161,7 +162,8 @@ class Dictionary:
 
         ``linear`` reads encoder and atoms off the estimator's own ``transform`` and
         ``inverse_transform``, so that it encodes exactly as the estimator does. ``nnls`` takes
-        ``components_``, with the penalty ``code_penalty_`` where there is one.
+        ``components_``, with the estimator's ``code_penalty_``, ``offset_`` and ``max_active``
+        where it has them.
 
         Args:
             estimator: has ``components_`` [features channels].
@@ -180,9 +182,12 @@ class Dictionary:
                 "Dictionary from its atoms."
             )
         if (encoder or ("linear" if hasattr(estimator, "mean_") else "nnls")) == "nnls":
+            offset = np.asarray(getattr(estimator, "offset_", 0.0))
             return cls(
                 atoms=_tensor(estimator.components_),
                 site=site,
+                offset=_tensor(offset) if offset.any() else None,
+                top_k=getattr(estimator, "max_active", None),
                 penalty=float(getattr(estimator, "code_penalty_", 0.0)),
                 rectify=bool(getattr(estimator, "rectifies", False)),
                 provenance=provenance or {},

@@ -50,6 +50,8 @@ _ROUNDINGS = 8  # a move below this many roundings of the largest code of the ro
 _BLOCK = 32  # atoms whose mutual updates are kept in one small matrix; see descend_codes
 _TILE_ROWS = 4096  # one coordinate of a tile stays in the processor's first-level cache
 _BATCH_BYTES = 256 * 2**20
+_ACTIVE_BYTES = 64 * 2**20
+_ACTIVE_SWEEPS = 50  # of coordinate descent on the few codes that a row may keep
 
 
 @contextmanager
@@ -119,6 +121,68 @@ def _descend_block(codes: Tensor, target: Tensor, gram: Tensor, block: slice) ->
         code.copy_(new)
 
 
+def descend_active_codes(
+    codes: Float[Tensor, "features rows"],
+    target: Float[Tensor, "features rows"],
+    gram: Float[Tensor, "features features"],
+    *,
+    sweeps: int,
+    max_active: int,
+) -> None:
+    """Coordinate descent with at most ``max_active`` codes above zero a row, in place.
+
+    Each row takes the better of two: its old features with their codes improved, or the largest
+    ``max_active`` codes of a descent over all features, improved. The first never rises, so the
+    objective does not either. Which set is best is a combinatorial question that this only
+    approaches.
+
+    Args:
+        codes: C^T with at most ``max_active`` positive entries a column; changed in place.
+        target, gram, sweeps: as for ``descend_codes``.
+        max_active: from 1 on.
+    """
+    if max_active >= len(codes):
+        descend_codes(codes, target, gram, sweeps=sweeps)
+        return
+    free = codes.clone()
+    descend_codes(free, target, gram, sweeps=sweeps)
+    tile = _active_rows(max_active)
+    for start in range(0, codes.shape[1], tile):
+        rows = slice(start, start + tile)
+        stay, move = codes[:, rows], free[:, rows]
+        stay = _improve_active(stay, target[:, rows], gram, sweeps, max_active)
+        move = _improve_active(move, target[:, rows], gram, sweeps, max_active)
+        lower = _row_objective(move, target[:, rows], gram) < _row_objective(
+            stay, target[:, rows], gram
+        )
+        codes[:, rows] = torch.where(lower, move, stay)
+
+
+def _active_rows(max_active: int) -> int:
+    """Rows whose small Gram matrices take some 64 MiB."""
+    return max(16, _ACTIVE_BYTES // (4 * max_active**2))
+
+
+def _improve_active(
+    codes: Tensor, target: Tensor, gram: Tensor, sweeps: int, max_active: int
+) -> Float[Tensor, "features rows"]:
+    """Descend on the largest codes of each row; the others become zero."""
+    chosen = codes.topk(max_active, dim=0)
+    few = chosen.values.T.contiguous()
+    index = chosen.indices.T
+    goal = target.gather(0, chosen.indices).T
+    mutual = gram[index[:, :, None], index[:, None, :]]
+    for _ in range(sweeps):
+        for j in range(max_active):
+            step = goal[:, j] - (mutual[:, j] * few).sum(dim=1)
+            few[:, j] = (few[:, j] + step).clamp_(min=0)
+    return torch.zeros_like(codes).scatter_(0, chosen.indices, few.T)
+
+
+def _row_objective(codes: Tensor, target: Tensor, gram: Tensor) -> Float[Tensor, "rows"]:
+    return (codes * (0.5 * (gram @ codes) - target)).sum(dim=0)
+
+
 def unit_atoms(atoms: AtomMatrix) -> tuple[AtomMatrix, Float[Tensor, "features"]]:
     """Atoms scaled to norm one, and the norms they had; zero atoms stay zero with norm zero."""
     norms = torch.linalg.vector_norm(atoms, dim=1)
@@ -130,6 +194,7 @@ def nonnegative_codes(
     D: AtomMatrix,
     *,
     penalty: float = 0.0,
+    max_active: int | None = None,
     tol: float = DEFAULT_TOL,
     max_rounds: int = _MAX_ROUNDS,
     batch_rows: int | None = None,
@@ -145,6 +210,8 @@ def nonnegative_codes(
         X: data in any floating type; 16-bit types are computed in float32.
         D: atoms of any norm, on the device of X.
         penalty: weight of the L1 norm of the codes, >= 0, in units of data × atoms.
+        max_active: most codes above zero a row; the largest of the full solution are kept and
+            improved given that the others are zero. None for no limit.
         tol: relative residual at which a row is done (module docstring); above 0.
         max_rounds: most rounds of coordinate descent and Newton steps; 2 to 6 are usual.
         batch_rows: rows solved together; by default as many as fit some 256 MiB.
@@ -168,12 +235,17 @@ def nonnegative_codes(
     scaling = torch.where(norms > 0, 1 / norms, 0.0)[:, None]
     if batch_rows is None:
         batch_rows = max(1024, _BATCH_BYTES // (4 * (X.shape[1] + 8 * len(D))))
+    if max_active is not None:
+        batch_rows = min(batch_rows, _active_rows(max_active))
     codes = torch.empty(X.shape[0], D.shape[0], dtype=dtype, device=X.device)
     with single_threaded(X.device, float(X.numel()) * len(D)):
         for start in range(0, X.shape[0], batch_rows):
             batch = X[start : start + batch_rows].to(dtype)
             scale = torch.linalg.vector_norm(batch, dim=1)
-            solved = _solve(unit @ batch.T - penalty * scaling, gram, scale, tol, max_rounds)
+            target = unit @ batch.T - penalty * scaling
+            solved = _solve(target, gram, scale, tol, max_rounds)
+            if max_active is not None and max_active < len(D):
+                solved = _improve_active(solved, target, gram, _ACTIVE_SWEEPS, max_active)
             codes[start : start + batch_rows] = (solved * scaling).T
     return codes
 

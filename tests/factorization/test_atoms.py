@@ -25,7 +25,13 @@ def loss(X, C, D):
 
 
 def descend(X, C, D, **options):
-    descend_atoms(D, C.T @ X, C.T @ C, kept=KEPT, **{"sweeps": 1, "unit_norm": False, **options})
+    descend_atoms(
+        D,
+        C.T @ X,
+        C.T @ C,
+        kept=torch.full((len(D),), KEPT),
+        **{"sweeps": 1, "unit_norm": False, **options},
+    )
 
 
 def test_the_last_atom_updated_beats_every_support(problem):
@@ -97,7 +103,9 @@ def test_more_atoms_than_a_block():
     C = torch.rand(200, 70, generator=generator, dtype=torch.float64)
     blocked = torch.randn(70, 20, generator=generator, dtype=torch.float64)
     plain = blocked.clone()
-    descend_atoms(blocked, C.T @ X, C.T @ C, kept=20, sweeps=2, unit_norm=False)
+    descend_atoms(
+        blocked, C.T @ X, C.T @ C, kept=torch.full((len(blocked),), 20), sweeps=2, unit_norm=False
+    )
     for _ in range(2):
         for j in range(70):
             plain[j] += C[:, j] @ (X - C @ plain) / C[:, j].square().sum()

@@ -7,12 +7,15 @@ import pytest
 import torch
 
 from cofire.errors import ConvergenceWarning
-from cofire.factorization import BlockCoordinateDescent, SemiNMF, bcd
+from cofire.factorization import BlockCoordinateDescent, SemiNMF, descent
+from cofire.factorization.bcd import CoordinateDescent
+from cofire.factorization.code_blocks import CodesInMemory, stacked
 from cofire.factorization.data import DataMatrix
 from cofire.factorization.momentum import Momentum
+from cofire.factorization.objective import Products
 from cofire.factorization.planted import plant, recovery
 from cofire.factorization.repair import Swaps, apply_swaps, prices, propose_swaps
-from cofire.factorization.state import Correlator, FactorState
+from cofire.factorization.sweep import Correlator, Point, sweep
 from cofire.nnls import DEFAULT_TOL, kkt_residual
 
 
@@ -128,57 +131,77 @@ class Impatient(BlockCoordinateDescent):
         raise KeyboardInterrupt
 
 
+def swept(data, atoms, *, sweeps, code_sweeps=2, atom_sweeps=2, penalty=None, here=None, kept=6):
+    """A point some sweeps further."""
+    penalty = 0.03 * data.median_row_norm if penalty is None else penalty
+    here = here or Point(atoms, CodesInMemory())
+    kept = torch.full((len(atoms),), kept)
+    for _ in range(sweeps):
+        here, _ = sweep(
+            data,
+            Point(atoms if atom_sweeps == 0 else here.atoms, here.codes),
+            CodesInMemory(),
+            CoordinateDescent(code_sweeps, atom_sweeps),
+            penalty=penalty,
+            kept=kept,
+        )
+    return here
+
+
 def settled(planted, atoms):
     """Codes for these atoms under the start's penalty, the atoms left as they are."""
-    data = DataMatrix([planted.X])
-    state = FactorState(data, atoms, 6)
-    for _ in range(3):
-        state.sweep(0.03 * data.median_row_norm, code_sweeps=4, atom_sweeps=0)
-    return state
+    data = DataMatrix.of(planted.X)
+    return data, swept(data, atoms, sweeps=3, code_sweeps=4, atom_sweeps=0)
 
 
-def swaps_for(state):
-    penalty = 0.03 * state.data.median_row_norm
-    return propose_swaps(state, penalty, 3, torch.Generator().manual_seed(0))
+def swaps_for(data, here):
+    return propose_swaps(
+        data,
+        here,
+        penalty=0.03 * data.median_row_norm,
+        most=3,
+        kept=torch.full((10,), 6),
+        generator=torch.Generator().manual_seed(0),
+    )
 
 
 def test_only_what_earns_nothing_is_offered_for_swaps(planted):
     atoms = planted.atoms.clone()
-    assert len(swaps_for(settled(planted, atoms)).atoms) == 0
+    assert len(swaps_for(*settled(planted, atoms)).atoms) == 0
     atoms[4] = 0
-    state = settled(planted, atoms)
-    assert prices(state)[4] == 0
-    assert swaps_for(state).atoms.tolist() == [4]
+    data, here = settled(planted, atoms)
+    assert prices(here.atoms, here.products)[4] == 0
+    assert swaps_for(data, here).atoms.tolist() == [4]
     atoms[4] = atoms[7]
-    state = settled(planted, atoms)
-    assert prices(state)[[4, 7]].max() < 1e-3 * prices(state).median()
-    assert swaps_for(state).atoms.tolist() in ([4], [7])
+    data, here = settled(planted, atoms)
+    price = prices(here.atoms, here.products)
+    assert price[[4, 7]].max() < 1e-3 * price.median()
+    assert swaps_for(data, here).atoms.tolist() in ([4], [7])
 
 
 def test_a_swap_finds_what_was_missing(planted):
     atoms = planted.atoms.clone()
     atoms[4] = 0
-    state = settled(planted, atoms)
-    apply_swaps(state, swaps_for(state))
-    for _ in range(5):
-        state.sweep(0.03 * state.data.median_row_norm, code_sweeps=2, atom_sweeps=2)
-    assert state.atoms[4] @ planted.atoms[4] > 0.9
+    data, here = settled(planted, atoms)
+    swapped = apply_swaps(here.atoms, swaps_for(data, here))
+    here = swept(data, swapped, sweeps=5)
+    assert here.atoms[4] @ planted.atoms[4] > 0.9
 
 
 def test_prices_foretell_what_leaving_an_atom_out_costs(planted):
     """Exact where the constraint is not active: signed least squares without atom j."""
     generator = torch.Generator().manual_seed(0)
     X = torch.rand(200, 30, generator=generator, dtype=torch.float64)
-    state = FactorState(DataMatrix([X], compute_dtype=torch.float64), X[:4], 30)
-    state.codes = torch.linalg.lstsq(state.atoms.T, X.T).solution
-    state.products.add(state.codes, X)
+    atoms = X[:4]
+    products = Products(4, 30, X.device)
+    products.add(torch.linalg.lstsq(atoms.T, X.T).solution, X)
 
     def loss(D):
         return (X.T - D.T @ torch.linalg.lstsq(D.T, X.T).solution).square().sum()
 
-    rises = [loss(state.atoms[[i for i in range(4) if i != j]]) for j in range(4)]
-    expected = torch.stack(rises) - loss(state.atoms)
-    torch.testing.assert_close(prices(state), expected, rtol=1e-4, atol=0)
+    rises = [loss(atoms[[i for i in range(4) if i != j]]) for j in range(4)]
+    expected = torch.stack(rises) - loss(atoms)
+    torch.testing.assert_close(prices(atoms, products), expected, rtol=1e-4, atol=0)
 
 
 def test_repairs_are_recorded_and_never_raise_the_objective(planted):
@@ -192,11 +215,11 @@ def test_repairs_are_recorded_and_never_raise_the_objective(planted):
 
 
 def test_a_repair_that_does_not_help_is_taken_back(planted, monkeypatch):
-    def bad_bargain(state, penalty, most, generator):
+    def bad_bargain(data, here, *, penalty, most, kept, generator):
         noise = torch.randn(most, 120, generator=generator)
         return Swaps(torch.arange(most), noise / noise.norm(dim=1, keepdim=True))
 
-    monkeypatch.setattr(bcd, "propose_swaps", bad_bargain)
+    monkeypatch.setattr(descent, "propose_swaps", bad_bargain)
     snmf = fit(planted)
     repairs = [record for record in snmf.history_ if record.phase == "repair"]
     assert repairs
@@ -217,24 +240,28 @@ def test_extrapolation_goes_further_in_as_many_sweeps():
     assert loss() < loss(extrapolate=False)
 
 
-def test_a_sweep_that_raises_the_objective_is_taken_back(planted):
-    state = FactorState(DataMatrix([planted.X]), planted.atoms, 6)
-    momentum = Momentum(state)
-    losses = []
-    for _ in range(3):
-        momentum.leap()
-        losses.append(state.sweep(0.0, code_sweeps=2, atom_sweeps=2).loss)
-        momentum.land()
-    atoms, codes = state.atoms.clone(), state.codes.clone()
-    momentum.leap()
-    assert not torch.equal(state.atoms, atoms)
-    assert (state.codes >= 0).all()
-    assert (state.atoms.count_nonzero(dim=1) <= 6).all()
+def test_a_sweep_begins_further_along_the_last_change(planted):
+    data = DataMatrix.of(planted.X)
+    before = swept(data, planted.atoms, sweeps=2, penalty=0.0)
+    here = swept(data, planted.atoms, sweeps=1, penalty=0.0, here=before)
+    momentum = Momentum()
+    assert momentum.ahead is None
+    momentum.land(before)
+    codes, atoms = stacked(here.codes), here.atoms.clone()
+    nothing = CoordinateDescent(code_sweeps=0, atom_sweeps=0)
+    kept = torch.full((10,), 6)
+    ahead, _ = sweep(
+        data, here, CodesInMemory(), nothing, penalty=0.0, kept=kept, ahead=momentum.ahead
+    )
+    step = momentum.weight * (codes - stacked(before.codes))
+    further = (atoms + momentum.weight * (atoms - before.atoms)) * (atoms != 0)
+    norms = further.norm(dim=1)
+    torch.testing.assert_close(ahead.atoms, further / norms[:, None])
+    torch.testing.assert_close(stacked(ahead.codes), (codes + step).clamp(min=0) * norms)
+    assert torch.equal(stacked(here.codes), codes)  # where it came from is left as it was
+    assert torch.equal(here.atoms, atoms)
     momentum.retreat()
-    assert torch.equal(state.atoms, atoms)
-    assert torch.equal(state.codes, codes)
-    momentum.leap()
-    assert torch.equal(state.atoms, atoms)  # once without
+    assert momentum.ahead is None  # once without
 
 
 def test_taken_back_sweeps_are_marked_and_change_nothing(planted):
@@ -252,4 +279,4 @@ def test_correlations_through_nonzero_entries_equal_the_dense_product(kept):
     D = torch.zeros(5, 60)
     D[:, :kept] = torch.randn(5, kept, generator=generator)
     X = torch.randn(700, 60, generator=generator)
-    torch.testing.assert_close(Correlator(D, kept)(X, X.T.contiguous()), D @ X.T)
+    torch.testing.assert_close(Correlator(D, kept)(X), D @ X.T)

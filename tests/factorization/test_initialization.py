@@ -14,7 +14,7 @@ def generator(seed=0):
 
 @pytest.mark.parametrize("start", STARTS)
 def test_same_generator_same_start(planted, start):
-    data = DataMatrix([planted.X])
+    data = DataMatrix.of(planted.X)
     first, second = (initial_atoms(data, 10, start, generator()) for _ in range(2))
     assert first.shape == (10, 120)
     assert torch.equal(first, second)
@@ -35,14 +35,14 @@ def test_kmeans_with_fewer_distinct_rows_than_centres():
 
 def test_singular_vectors_span_the_leading_directions():
     left, right = torch.randn(200, 4, generator=generator()), torch.eye(4, 30)
-    data = DataMatrix([left @ right + 1e-3 * torch.randn(200, 30, generator=generator(1))])
+    data = DataMatrix.of(left @ right + 1e-3 * torch.randn(200, 30, generator=generator(1)))
     atoms = initial_atoms(data, 4, "svd", generator())
     torch.testing.assert_close(atoms[:, :4] @ atoms[:, :4].T, torch.eye(4), atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_first_codes_are_positive(planted, start):
-    data = DataMatrix([planted.X])
+    data = DataMatrix.of(planted.X)
     atoms = initial_atoms(data, 10, start, generator())
     codes = initial_codes(data, atoms, start, generator())
     assert codes.shape == (800, 10)
@@ -51,14 +51,14 @@ def test_first_codes_are_positive(planted, start):
 
 def test_unknown_start(planted):
     with pytest.raises(InputError, match=r"Unknown init 'pca'; use one of random, kmeans\+\+, svd"):
-        initial_atoms(DataMatrix([planted.X]), 10, "pca", generator())
+        initial_atoms(DataMatrix.of(planted.X), 10, "pca", generator())
 
 
 def test_tiles_and_samples_across_shards(planted):
-    whole, parts = DataMatrix([planted.X]), DataMatrix(planted.X.split([100, 1, 699]))
+    whole, parts = DataMatrix.of(planted.X), DataMatrix.of(*planted.X.split([100, 1, 699]))
     assert parts.n_rows == 800
     assert parts.squared_norm == pytest.approx(whole.squared_norm, rel=1e-6)
-    assert torch.equal(torch.cat([tile for _, tile in parts.tiles()]), planted.X)
+    assert torch.equal(torch.cat([tile.X for tile in parts.tiles()]), planted.X)
     index = torch.tensor([700, 0, 100, 99, 101])
     assert torch.equal(parts.take(index), planted.X[index])
-    assert torch.equal(parts.sample(50, generator()), whole.sample(50, generator()))
+    assert torch.equal(parts.sample(50, generator()).X, whole.sample(50, generator()).X)

@@ -102,5 +102,5 @@ def test_a_loss_that_is_not_finite_ends_the_run(A):
 
 
 def test_has_no_streaming_form(A):
-    with pytest.raises(InputError, match="cannot follow a stream"):
+    with pytest.raises(InputError, match="has no partial_fit"):
         SemiNMF(K, sparsity=SHARE, solver="mu").partial_fit(A.T)

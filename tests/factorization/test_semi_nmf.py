@@ -166,7 +166,7 @@ def spoiled(value):
         ({"tol": -1.0}, None, "tol must be"),
         ({"code_penalty": -0.1}, None, "code_penalty must be"),
         ({"code_penalty": float("nan")}, None, "code_penalty must be"),
-        ({"solver": "newton"}, None, "Unknown solver 'newton'; use one of bcd, mu"),
+        ({"solver": "newton"}, None, "Unknown solver 'newton'; use one of bcd, pgd, mu"),
         ({"init": "nndsvd"}, None, "cannot start from init='nndsvd'"),
         ({"init": np.ones((3, 4))}, None, r"init must be atoms of shape \(10, 120\)"),
         ({"init": np.full((10, 120), np.nan)}, None, "init holds NaN"),

@@ -1,16 +1,20 @@
 """Activation stores give back what was written, shard by shard."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from safetensors.torch import save_file
 
 import builders
 from cofire.activations import TokenTable
 from cofire.corpus import Corpus, SkippedRow, Text
 from cofire.errors import StoreError
+from cofire.rows_on_disk import RowsOnDisk
 from cofire.site import Site
 from cofire.store import ActivationStore
 from cofire.store import activation_store as module
@@ -64,11 +68,51 @@ def test_rows_tokens_and_texts_come_back(tmp_path, corpus):
 HEADER = {"model": {"name": "m"}, "capture": {}}
 
 
-def test_shards_are_memory_maps(tmp_path, corpus):
+def mapped():
+    return "shard-00000/blocks.0.mlp.hook_post.safetensors" in Path("/proc/self/maps").read_text()
+
+
+def test_rows_are_mapped_only_while_they_are_read(tmp_path, corpus):
     fill(ActivationStore.create(tmp_path / "s", corpus, SITES, HEADER, row_bytes=40), corpus)
     data = ActivationStore.open(tmp_path / "s").activations(SITES[0])
-    assert "shard-00000/blocks.0.mlp.hook_post.safetensors" in Path("/proc/self/maps").read_text()
     assert len(data.shards) > 1
+    assert not mapped()
+    rows = data.shards[0][1:3]
+    assert mapped()
+    assert torch.equal(rows, data.X[1:3])
+    del rows
+    assert not mapped()
+
+
+def test_chosen_rows_stay_on_disk(tmp_path, corpus):
+    fill(ActivationStore.create(tmp_path / "s", corpus, SITES, HEADER, row_bytes=40), corpus)
+    data = ActivationStore.open(tmp_path / "s").activations(SITES[0])
+    mask = np.arange(len(data)) % 3 == 1
+    some = data.take(mask)
+    assert all(isinstance(shard, RowsOnDisk) for shard in some.shards)
+    assert torch.equal(some.X, data.X[torch.from_numpy(mask)])
+    again = some.take(np.arange(len(some)) % 2 == 0)
+    assert torch.equal(again.X, some.X[::2])
+
+
+def test_a_shard_of_another_width_is_named(tmp_path, corpus):
+    fill(ActivationStore.create(tmp_path / "s", corpus, SITES, HEADER, row_bytes=40), corpus)
+    data = ActivationStore.open(tmp_path / "s").activations(SITES[0])
+    path = data.shards[1].path
+    save_file({"activations": torch.zeros(len(data.shards[1]), 3)}, path)
+    with pytest.raises(StoreError, match="has changed"):
+        data.shards[1][:2]
+    manifest = tmp_path / "s" / "manifest.json"
+    record = json.loads(manifest.read_text())
+    name = str(path.relative_to(tmp_path / "s"))
+    content = path.read_bytes()
+    record["parts"][name] = {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "bytes": len(content),
+    }
+    manifest.write_text(json.dumps(record))
+    with pytest.raises(StoreError, match=r"has 3 channels but .* has"):
+        ActivationStore.open(tmp_path / "s").activations(SITES[0])
 
 
 def test_a_store_goes_on_where_it_stopped(tmp_path, corpus):

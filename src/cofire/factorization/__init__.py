@@ -4,8 +4,17 @@ Pure tensors in, tensors out: this package knows no model, file or text.
 """
 
 from cofire.factorization.bcd import BlockCoordinateDescent
+from cofire.factorization.checkpoint import Checkpoint
+from cofire.factorization.history import SweepRecord
 from cofire.factorization.mu import MultiplicativeUpdates
+from cofire.factorization.pgd import ProjectedGradient
 from cofire.factorization.semi_nmf import SemiNMF
-from cofire.factorization.solver import SweepRecord
 
-__all__ = ["BlockCoordinateDescent", "MultiplicativeUpdates", "SemiNMF", "SweepRecord"]
+__all__ = [
+    "BlockCoordinateDescent",
+    "Checkpoint",
+    "MultiplicativeUpdates",
+    "ProjectedGradient",
+    "SemiNMF",
+    "SweepRecord",
+]

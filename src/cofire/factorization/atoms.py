@@ -18,7 +18,7 @@ Sources: Gillis & Kumar, arXiv:1410.7220 (block coordinate descent for semi-NMF)
 import torch
 
 from cofire.nnls import single_threaded
-from cofire.types import AtomMatrix, Float, Tensor
+from cofire.types import AtomMatrix, Float, Int, Tensor
 
 _BLOCK = 32
 # An atom is left alone when its codes carry less than this part of the largest code energy.
@@ -30,22 +30,22 @@ def descend_atoms(
     cross: Float[Tensor, "features channels"],
     gram: Float[Tensor, "features features"],
     *,
-    kept: int,
+    kept: Int[Tensor, "features"],
     sweeps: int,
     unit_norm: bool,
 ) -> None:
     """Minimise over every atom in turn, in place; the squared error never rises.
 
     Args:
-        atoms: D, at most ``kept`` nonzero entries an atom; changed in place.
+        atoms: D, at most ``kept`` nonzero entries each; changed in place.
         cross: V = C^T X.
         gram: G = C^T C.
-        kept: nonzero entries an atom may have.
+        kept: nonzero entries each atom may have.
         sweeps: passes over all atoms.
         unit_norm: minimise over atoms of norm one (needed beside an L1 penalty on the codes, which
             long atoms would evade) instead of any norm.
     """
-    energy = gram.diagonal().tolist()
+    energy, room = gram.diagonal().tolist(), kept.tolist()
     floor = DEAD_ENERGY * max(energy)
     with single_threaded(atoms.device):
         for _ in range(sweeps):
@@ -57,7 +57,9 @@ def descend_atoms(
                     if energy[first + j] <= floor:
                         continue
                     free = torch.add(pull[j], atom, alpha=energy[first + j])
-                    new = _best_atom(free, kept, None if unit_norm else energy[first + j])
+                    new = _best_atom(
+                        free, room[first + j], None if unit_norm else energy[first + j]
+                    )
                     if j + 1 < len(pull):
                         pull[j + 1 :].addr_(mutual[j + 1 :, j], atom - new)
                     atom.copy_(new)
@@ -75,3 +77,27 @@ def _best_atom(
     if energy is not None:
         return best.div_(energy)
     return best.div_(torch.linalg.vector_norm(best).clamp(min=torch.finfo(free.dtype).tiny))
+
+
+def shared_budget(
+    atoms: AtomMatrix,
+    cross: Float[Tensor, "features channels"],
+    gram: Float[Tensor, "features features"],
+    total: int,
+) -> Int[Tensor, "features"]:
+    """How many entries each atom should keep, ``total`` together and at least one each.
+
+    Entry l of atom j takes v_jl^2 / G_jj off the squared error, all other atoms fixed (module
+    docstring); the ``total`` largest of all atoms are counted where they lie. Gains of entries on
+    different channels add up, those on the same channel need not: the caller tries the counts and
+    compares the objective.
+    """
+    wide = atoms.to(gram.dtype)
+    energy = gram.diagonal()[:, None]
+    free = cross - gram @ wide + energy * wide
+    alive = energy > DEAD_ENERGY * energy.max()
+    gains = torch.where(alive, free.square() / energy, 0.0)
+    first = gains.argmax(dim=1, keepdim=True)
+    gains.scatter_(1, first, torch.inf)
+    best = gains.flatten().topk(total).indices
+    return torch.bincount(best // atoms.shape[1], minlength=len(atoms))

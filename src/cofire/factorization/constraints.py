@@ -5,7 +5,7 @@ import math
 import torch
 
 from cofire.errors import InputError
-from cofire.types import AtomMatrix
+from cofire.types import AtomMatrix, Int, Tensor
 
 # 0.07 * 100 is 7.000000000000001 in binary floating point; without this the ceiling would be 8.
 _CEIL_SLACK = 1e-9
@@ -32,7 +32,7 @@ def kept_entries(sparsity: float, n_channels: int) -> int:
     return min(n_channels, max(1, math.ceil(sparsity * n_channels - _CEIL_SLACK)))
 
 
-def keep_largest(atoms: AtomMatrix, kept: int) -> AtomMatrix:
+def keep_largest(atoms: AtomMatrix, kept: int | Int[Tensor, "features"]) -> AtomMatrix:
     """Set all but the ``kept`` largest |entries| of every atom to zero.
 
     This is the exact Euclidean projection onto vectors with at most ``kept`` nonzero entries.
@@ -40,12 +40,16 @@ def keep_largest(atoms: AtomMatrix, kept: int) -> AtomMatrix:
 
     Args:
         atoms: [features channels]; not changed.
-        kept: entries an atom keeps, 1 to channels.
+        kept: entries an atom keeps, 1 to channels; a number for all, or one for each.
 
     Returns:
         A new tensor of the same shape.
     """
-    if kept >= atoms.shape[1]:
+    most = kept if isinstance(kept, int) else int(kept.max())
+    if isinstance(kept, int) and most >= atoms.shape[1]:
         return atoms.clone()
-    index = atoms.abs().topk(kept, dim=1, sorted=False).indices
-    return torch.zeros_like(atoms).scatter_(1, index, atoms.gather(1, index))
+    index = atoms.abs().topk(most, dim=1, sorted=not isinstance(kept, int)).indices
+    values = atoms.gather(1, index)
+    if not isinstance(kept, int):
+        values = values * (torch.arange(most, device=atoms.device) < kept[:, None])
+    return torch.zeros_like(atoms).scatter_(1, index, values)

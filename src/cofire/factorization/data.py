@@ -1,113 +1,293 @@
 """The data matrix as solvers see it: checked once, then read in tiles of rows."""
 
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 
 from cofire.errors import InputError
-from cofire.types import ActivationMatrix, Float, Tensor
+from cofire.factorization.sources import RowSource, Shards
+from cofire.ranks import ONE, Ranks
+from cofire.types import ActivationMatrix, Float, Int, Tensor
 
-_TILE_BYTES = {"cpu": 64 * 2**20, "cuda": 2**30}
+logger = logging.getLogger(__name__)
+
+_TILE_BYTES = {"cpu": 32 * 2**20, "cuda": 2**30}
 _OTHER_TILE_BYTES = 256 * 2**20
-_TURNED_BYTES = 2**30
+_LARGEST_FLOAT16 = 65504
+_SHUFFLED_WHOLE = 2**22  # rows up to which a sample is drawn by shuffling all of them
+
+
+class Tile(NamedTuple):
+    """Consecutive rows: which ones, their values, and their weights where rows have any."""
+
+    rows: slice
+    X: ActivationMatrix
+    weights: Float[Tensor, "rows"] | None
 
 
 class DataMatrix:
-    """X [rows channels] in one or several shards, in any floating type.
+    """X [rows channels] in any floating type, in memory, on disk, or spread over processes.
 
-    Arithmetic is done in ``compute_dtype``, tile by tile, so that 16-bit shards or memory maps are
-    never widened or copied as a whole.
+    Arithmetic is done in ``compute_dtype``, tile by tile, so that 16-bit or stored rows are never
+    widened or read as a whole. Of several processes each holds its own rows; what is said of all
+    rows (the sums, the median, ``take`` and ``sample``) holds for those of all processes together,
+    numbered in order of rank.
 
     Attributes:
-        n_rows, n_channels: the shape.
-        squared_norm: ||X||^2 in float64.
-        row_norms: Euclidean norm of each row.
-        median_row_norm: median over the rows that are not zero; 0 without any.
+        n_rows, n_channels: the shape of this process's part.
+        total_rows: rows of all processes.
+        squared_norm: sum over all rows of weight · ||x||^2, in float64.
+        median_row_norm: weighted median over the rows that are not zero; 0 without any.
+        mean: what is taken off every row, or None.
     """
 
     def __init__(
-        self, shards: Sequence[Tensor], *, compute_dtype: torch.dtype = torch.float32
+        self,
+        source: RowSource,
+        *,
+        compute_dtype: torch.dtype = torch.float32,
+        device: torch.device | None = None,
+        center: bool = False,
+        weights: Float[Tensor, "rows"] | None = None,
+        mean: Float[Tensor, "channels"] | None = None,
+        ranks: Ranks = ONE,
     ) -> None:
         """Check every value.
+
+        Args:
+            source: the rows of this process.
+            compute_dtype: type of the tiles.
+            device: of the tiles; that of the source by default.
+            center: take the weighted mean of all rows off.
+            weights: of the rows, >= 0.
+            mean: a mean found before, to take off instead.
+            ranks: all processes.
 
         Raises:
             InputError: on NaN or infinity, naming the row.
         """
-        self._shards = tuple(shards)
+        self._source = source
+        self._weights = weights
+        self.ranks = ranks
         self.compute_dtype = compute_dtype
-        self.device = self._shards[0].device
-        self.n_rows = sum(shard.shape[0] for shard in self._shards)
-        self.n_channels = int(self._shards[0].shape[1])
+        self.device = source.device if device is None else device
+        self.n_channels = source.n_channels
+        self.in_memory = source.in_memory
         tile_bytes = _TILE_BYTES.get(self.device.type, _OTHER_TILE_BYTES)
         self.tile_rows = max(1024, tile_bytes // (4 * max(1, self.n_channels)))
-        self.row_norms = self._checked_row_norms()
-        self.squared_norm = float(self.row_norms.square().sum())
-        nonzero = self.row_norms[self.row_norms > 0]
-        self.median_row_norm = float(nonzero.median()) if len(nonzero) else 0.0
+        self.mean = None if mean is None else mean.to(self.device, compute_dtype)
+        norms = self._checked_row_norms()
+        self.n_rows = len(norms)
+        self.total_rows, self._first_row = self._place()
+        if center:
+            self.mean = self._mean()
+            norms = self._row_norms()
+        weights = torch.ones_like(norms) if weights is None else weights.double().cpu()
+        self.squared_norm = sum(ranks.gather(float((weights * norms.square()).sum())))
+        self.median_row_norm = _weighted_median(norms, weights, ranks)
 
-    def tiles(self) -> Iterator[tuple[slice, ActivationMatrix]]:
+    @classmethod
+    def of(cls, *shards: Tensor, compute_dtype: torch.dtype = torch.float32) -> "DataMatrix":
+        """Rows in memory."""
+        return cls(Shards(shards), compute_dtype=compute_dtype)
+
+    def tiles(self) -> Iterator[Tile]:
         """Consecutive blocks of rows with their place, in ``compute_dtype``."""
         start = 0
-        for shard in self._shards:
-            for tile in torch.split(shard, self.tile_rows):
-                yield slice(start, start + len(tile)), tile.to(self.compute_dtype)
-                start += len(tile)
-
-    def turned_tiles(self) -> list[Float[Tensor, "channels rows"]]:
-        """A transposed copy of every tile, in memory; see ``fits_turned``."""
-        return [tile.T.contiguous() for _, tile in self.tiles()]
-
-    @property
-    def fits_turned(self) -> bool:
-        """Whether a transposed copy is small enough to keep beside the data (1 GiB, CPU only)."""
-        size = self.n_rows * self.n_channels * self.compute_dtype.itemsize
-        return self.device.type == "cpu" and size <= _TURNED_BYTES
+        for block in self._source.blocks(self.tile_rows):
+            rows = slice(start, start + len(block))
+            start = rows.stop
+            if start > self.n_rows:
+                break
+            X = block.to(self.device, self.compute_dtype)
+            if self.mean is not None:
+                X = X - self.mean
+            weights = self._weights
+            if weights is not None:
+                weights = weights[rows].to(self.device, self.compute_dtype)
+            yield Tile(rows, X, weights)
+        if start != self.n_rows:
+            raise InputError(
+                f"X gave {self.n_rows} rows when it was first read and another number now; an "
+                "iterable of chunks must give the same rows every time."
+            )
 
     def split(self, n_rows: int) -> "tuple[DataMatrix, DataMatrix | None]":
-        """The first ``n_rows`` rows and the rest, None when there is none; views."""
+        """The first ``n_rows`` rows and the rest, None when there is none; rows in memory only."""
         if n_rows >= self.n_rows:
             return self, None
-        parts: tuple[list[Tensor], list[Tensor]] = ([], [])
-        left = n_rows
-        for shard in self._shards:
-            cut = min(left, len(shard))
-            left -= cut
-            for part, piece in zip(parts, (shard[:cut], shard[cut:]), strict=True):
-                if len(piece):
-                    part.append(piece)
-        first, rest = (DataMatrix(part, compute_dtype=self.compute_dtype) for part in parts)
-        return first, rest
+        if not isinstance(self._source, Shards):
+            raise InputError("Give partial_fit one chunk at a time, as one matrix.")
+        first, rest = self._source.split(n_rows)
+        if rest is None:
+            return self, None
+        weights = self._weights
+        cuts = (None, None) if weights is None else (weights[:n_rows], weights[n_rows:])
+        return self._part(first, cuts[0]), self._part(rest, cuts[1])
+
+    def _part(self, source: Shards, weights: Tensor | None) -> "DataMatrix":
+        return DataMatrix(
+            source,
+            compute_dtype=self.compute_dtype,
+            device=self.device,
+            weights=weights,
+            mean=self.mean,
+        )
+
+    def local(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Which of some rows (numbered over all processes) are here, and their numbers here."""
+        here = (rows >= self._first_row) & (rows < self._first_row + self.n_rows)
+        return here, rows[here] - self._first_row
 
     def take(self, rows: Tensor) -> ActivationMatrix:
-        """Some rows, given by a sorted or unsorted index, in ``compute_dtype``."""
-        if len(self._shards) == 1:
-            return self._shards[0][rows.to(self.device)].to(self.compute_dtype)
-        taken = torch.empty(
-            len(rows), self.n_channels, dtype=self.compute_dtype, device=self.device
-        )
-        start = 0
-        for shard in self._shards:
-            here = (rows >= start) & (rows < start + len(shard))
-            taken[here.to(self.device)] = shard[rows[here] - start].to(self.compute_dtype)
-            start += len(shard)
-        return taken
+        """Some rows by their number over all processes, in ``compute_dtype``."""
+        here, numbers = self.local(rows)
+        found = self._source.take(numbers).to(self.device, self.compute_dtype)
+        if self.mean is not None:
+            found = found - self.mean
+        if self.ranks.size == 1:
+            return found
+        taken = found.new_zeros(len(rows), self.n_channels)
+        taken[here.to(self.device)] = found
+        return self.ranks.add(taken)
 
-    def sample(self, n_rows: int, generator: torch.Generator) -> ActivationMatrix:
-        """At most ``n_rows`` rows drawn without replacement, all of them when there are fewer."""
-        order = torch.randperm(self.n_rows, generator=generator)[:n_rows]
-        return self.take(order.sort().values)
+    def draw(self, n_rows: int, generator: torch.Generator) -> Int[Tensor, "rows"]:
+        """Numbers of at most ``n_rows`` rows of all processes, without repetition, in order."""
+        if self.total_rows <= max(_SHUFFLED_WHOLE, 2 * n_rows):
+            rows = torch.randperm(self.total_rows, generator=generator)[:n_rows]
+            return rows.sort().values
+        return torch.randint(self.total_rows, (n_rows,), generator=generator).unique()
+
+    def sample(self, n_rows: int, generator: torch.Generator) -> "Sample":
+        """At most ``n_rows`` rows drawn without replacement, all of them when there are fewer.
+
+        Rows with weights are drawn in proportion to them, never with weight zero, and then count
+        alike; only where all rows are taken do the weights come along.
+        """
+        if self._weights is None:
+            return Sample(self.take(self.draw(n_rows, generator)), None)
+        weights = self._weights.double().cpu()
+        positive = weights.nonzero()[:, 0]
+        if n_rows >= len(positive):
+            return Sample(self.take(positive), self.weights_of(positive))
+        # Efraimidis & Spirakis 2006: the smallest of exponential variables over the weights.
+        clocks = torch.empty(len(positive), dtype=torch.float64)
+        clocks.exponential_(generator=generator).div_(weights[positive])
+        return Sample(self.take(positive[clocks.argsort()[:n_rows]].sort().values), None)
+
+    def weights_of(self, rows: Int[Tensor, "rows"]) -> Float[Tensor, "rows"] | None:
+        """Weights of some rows of a single process, or None where rows have none."""
+        if self._weights is None:
+            return None
+        return self._weights[rows].to(self.device, self.compute_dtype)
 
     def _checked_row_norms(self) -> Float[Tensor, "rows"]:
-        norms = torch.empty(self.n_rows, dtype=torch.float64)
-        for rows, tile in self.tiles():
-            norms[rows] = torch.linalg.vector_norm(tile, dim=1).cpu().double()
-        bad = torch.isfinite(norms).logical_not_().nonzero()
+        """Norms of the rows, not centred; says what is wrong or odd about the data."""
+        found: list[Tensor] = []
+        low = torch.full((self.n_channels,), torch.inf, device=self.device)
+        high = -low
+        narrow = False
+        for block in self._source.blocks(self.tile_rows):
+            narrow |= block.dtype == torch.float16
+            tile = block.to(self.device, self.compute_dtype)
+            if self.mean is not None:
+                tile = tile - self.mean
+            found.append(torch.linalg.vector_norm(tile, dim=1).cpu().double())
+            low = torch.minimum(low, tile.amin(dim=0))
+            high = torch.maximum(high, tile.amax(dim=0))
+        norms = torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
+        bad = torch.isfinite(norms).logical_not_().nonzero()[:, 0]
         if len(bad):
-            row = int(bad[0])
-            values = self.take(torch.tensor([row]))[0]
-            kind = "NaN" if bool(values.isnan().any()) else "an infinite or too large value (inf)"
-            raise InputError(
-                f"Input X contains {kind} in row {row} ({len(bad)} of {self.n_rows} rows are "
-                f"affected); remove those rows or capture them again in a wider number type."
-            )
+            self._refuse(bad, len(norms), narrow)
+        self._note_oddities(norms, low, high)
         return norms
+
+    def _refuse(self, bad: Tensor, n_rows: int, narrow: bool) -> None:
+        row = int(bad[0])
+        values = self._source.take(bad[:1])
+        if bool(values.isnan().any()):
+            kind, cure = "NaN", "remove those rows or capture them again"
+        else:
+            kind = "an infinite or too large value (inf)"
+            cure = "remove those rows or capture them again in a wider number type"
+            if narrow:
+                cure += f" (float16 ends at {_LARGEST_FLOAT16}; bfloat16 does not)"
+        raise InputError(
+            f"Input X contains {kind} in row {row} ({len(bad)} of {n_rows} rows are affected); "
+            f"{cure}."
+        )
+
+    def _note_oddities(self, norms: Tensor, low: Tensor, high: Tensor) -> None:
+        silent_rows = int((norms == 0).sum())
+        silent_channels = int(((low == 0) & (high == 0)).sum())
+        if 0 < silent_rows < len(norms):
+            logger.info("%d of %d rows are all zero; they get zero codes.", silent_rows, len(norms))
+        if 0 < silent_channels < self.n_channels:
+            logger.info(
+                "%d of %d channels are zero in all rows; no feature will use them.",
+                silent_channels,
+                self.n_channels,
+            )
+        if len(norms) > 1 and bool((low == high).all()) and bool((high != 0).any()):
+            logger.warning(
+                "All rows of X are the same, so one feature explains everything; check how the "
+                "rows were made."
+            )
+
+    def _mean(self) -> Float[Tensor, "channels"]:
+        total = torch.zeros(self.n_channels + 1, dtype=widest_float(self.device)).to(self.device)
+        for _, X, weights in self.tiles():
+            wide = X.to(total.dtype)
+            total[:-1] += wide.sum(dim=0) if weights is None else weights.to(total.dtype) @ wide
+            total[-1] += len(X) if weights is None else weights.sum()
+        self.ranks.add(total)
+        return (total[:-1] / total[-1]).to(self.compute_dtype)
+
+    def _row_norms(self) -> Float[Tensor, "rows"]:
+        tiles = [torch.linalg.vector_norm(X, dim=1).cpu().double() for _, X, _ in self.tiles()]
+        return torch.cat(tiles)
+
+    def _place(self) -> tuple[int, int]:
+        counts = [int(count) for count in self.ranks.gather(float(self.n_rows))]
+        return sum(counts), sum(counts[: self.ranks.rank])
+
+
+class Sample(NamedTuple):
+    """Some rows, and their weights where they do not count alike."""
+
+    X: ActivationMatrix
+    weights: Float[Tensor, "rows"] | None
+
+
+def widest_float(device: torch.device) -> torch.dtype:
+    """float64 wherever the device has it (Apple's MPS has not)."""
+    return torch.float32 if device.type == "mps" else torch.float64
+
+
+def _weighted_median(norms: Tensor, weights: Tensor, ranks: Ranks) -> float:
+    """The smallest positive norm at or below which half of the weight lies.
+
+    One process sorts; several halve the interval, since only sums pass between them.
+    """
+    positive = norms > 0
+    norms, weights = norms[positive], weights[positive]
+    total = sum(ranks.gather(float(weights.sum())))
+    if total == 0:
+        return 0.0
+    norms, order = norms.sort()
+    reached = weights[order].cumsum(dim=0)
+    if ranks.size == 1:
+        return float(norms[int((reached < total / 2).sum())])
+
+    def weight_up_to(value: float) -> float:
+        count = int((norms <= value).sum())
+        return sum(ranks.gather(float(reached[count - 1]) if count else 0.0))
+
+    low = 0.0
+    high = max(ranks.gather(float(norms[-1]) if len(norms) else 0.0))
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (low, middle) if weight_up_to(middle) >= total / 2 else (middle, high)
+    above = norms[norms > low]
+    return min(ranks.gather(float(above[0]) if len(above) else float("inf")))

@@ -9,6 +9,7 @@ from torch import Generator
 
 from cofire.errors import InputError
 from cofire.factorization.data import DataMatrix
+from cofire.nnls import nonnegative_codes, unit_atoms
 from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Int, Tensor
 
 STARTS = ("random", "kmeans++", "svd")
@@ -19,6 +20,7 @@ _POWER_STEPS = 4
 _EXTRA_DIRECTIONS = 10  # oversampling of the randomised SVD, Halko et al. 2011
 # Ding, Li & Jordan 2010, section 5: multiplicative updates start from the indicators plus 0.2.
 _INDICATOR_OFFSET = 0.2
+_ROUGH = 1e-2  # the codes only say what is left to explain
 
 
 def initial_atoms(
@@ -40,10 +42,32 @@ def initial_atoms(
         return atoms.to(data.device, data.compute_dtype)
     if start not in STARTS:
         raise InputError(f"Unknown init {start!r}; use one of {', '.join(STARTS)}.")
-    rows = data.sample(max(_MIN_SAMPLE, _SAMPLE_PER_FEATURE * n_features), generator)
+    sample = data.sample(max(_MIN_SAMPLE, _SAMPLE_PER_FEATURE * n_features), generator)
     if start == "kmeans++":
-        return kmeans(rows, n_features, generator)
+        return kmeans(sample.X, n_features, generator, weights=sample.weights)
+    rows = sample.X
+    if sample.weights is not None:
+        rows = rows * sample.weights.sqrt()[:, None]
     return _singular_vectors(rows, n_features, generator)
+
+
+def more_atoms(
+    data: DataMatrix, atoms: Float[Tensor, "_ channels"], n_features: int, generator: Generator
+) -> AtomMatrix:
+    """Given atoms, completed by directions of what they leave unexplained on a sample.
+
+    Args:
+        data: the rows.
+        atoms: at most ``n_features`` of them, which come first.
+        n_features: how many atoms there should be.
+        generator: a CPU generator.
+    """
+    missing = n_features - len(atoms)
+    if missing == 0:
+        return atoms
+    X = data.sample(max(_MIN_SAMPLE, _SAMPLE_PER_FEATURE * n_features), generator).X
+    residual = X - nonnegative_codes(X, atoms, tol=_ROUGH) @ atoms
+    return torch.cat([atoms, kmeans(unit_atoms(residual)[0], missing, generator)])
 
 
 def initial_codes(
@@ -59,7 +83,7 @@ def initial_codes(
     if start == "random":
         return torch.rand(shape, generator=generator).to(data.device, data.compute_dtype)
     codes = torch.empty(shape, dtype=data.compute_dtype, device=data.device)
-    for rows, tile in data.tiles():
+    for rows, tile, _ in data.tiles():
         if start == "kmeans++":
             nearest = _nearest(tile, atoms)
             codes[rows] = torch.nn.functional.one_hot(nearest, shape[1]).to(codes.dtype)
@@ -69,7 +93,12 @@ def initial_codes(
 
 
 def kmeans(
-    rows: ActivationMatrix, n_centres: int, generator: Generator, *, steps: int = LLOYD_STEPS
+    rows: ActivationMatrix,
+    n_centres: int,
+    generator: Generator,
+    *,
+    weights: Float[Tensor, "rows"] | None = None,
+    steps: int = LLOYD_STEPS,
 ) -> AtomMatrix:
     """Centres by k-means++ sampling in batches, then Lloyd steps.
 
@@ -82,13 +111,15 @@ def kmeans(
         rows: the sample; needs no more rows than centres.
         n_centres: number of centres.
         generator: a CPU generator.
+        weights: how much each row counts, >= 0; all alike when None.
         steps: Lloyd steps.
     """
-    centres = _distant_rows(rows, n_centres, generator)
+    centres = _distant_rows(rows, n_centres, generator, weights)
+    weighted = rows if weights is None else rows * weights[:, None]
     for _ in range(steps):
         nearest = _nearest(rows, centres)
-        sizes = torch.bincount(nearest, minlength=n_centres)[:, None]
-        means = _group_sums(rows, nearest, n_centres) / sizes.clamp(min=1)
+        sizes = torch.bincount(nearest, weights, minlength=n_centres).to(rows.dtype)[:, None]
+        means = _group_sums(weighted, nearest, n_centres) / torch.where(sizes > 0, sizes, 1.0)
         centres = torch.where(sizes > 0, means, centres)
     return centres
 
@@ -100,13 +131,17 @@ def _group_sums(rows: Tensor, group: Tensor, n_groups: int) -> AtomMatrix:
     return torch.nn.functional.one_hot(group, n_groups).to(rows.dtype).T @ rows
 
 
-def _distant_rows(rows: Tensor, n_centres: int, generator: Generator) -> AtomMatrix:
+def _distant_rows(
+    rows: Tensor, n_centres: int, generator: Generator, rows_count: Tensor | None
+) -> AtomMatrix:
     distances = rows.square().sum(dim=1)  # to the origin: the first centre is drawn by size
     squares = distances.clone()
     chosen: list[Tensor] = []
     remaining, batch = n_centres, 1
     while remaining > 0:
         weights = distances.cpu().double().clamp(min=0)
+        if rows_count is not None:
+            weights *= rows_count.cpu().double()
         batch = min(batch, remaining, int((weights > 0).sum()))
         if batch == 0:  # fewer distinct rows than centres: repeat rows, winner-take-all follows
             picked = torch.randint(len(rows), (remaining,), generator=generator)

@@ -1,6 +1,6 @@
-"""Extrapolation between sweeps: go on a little in the direction of the last change.
+"""Extrapolation between sweeps: begin a little further in the direction of the last change.
 
-Before a sweep both factors are moved to
+A sweep begins at
 
     C + β (C - C'),  D + β (D - D') on the support of D,
 
@@ -11,7 +11,7 @@ halved and the next sweep goes without. About halves the sweeps to a given loss.
 Source: Ang & Gillis 2019, arXiv:1805.06604 (accelerating NMF by extrapolation with restarts).
 """
 
-from cofire.factorization.state import FactorState, Snapshot
+from cofire.factorization.sweep import Ahead, Point
 
 _FIRST = 0.5
 _GROWTH = 1.05
@@ -20,34 +20,28 @@ _SHRINK = 0.5
 
 
 class Momentum:
-    """Extrapolates one state; keeps two copies of its factors."""
+    """How far to go on, and from where.
 
-    def __init__(self, state: FactorState) -> None:
-        """Without a direction yet."""
-        self._state = state
-        self._weight = _FIRST
-        self._previous: Snapshot | None = None
-        self._current: Snapshot | None = None
+    Attributes:
+        before: the point before the last one; None when the next sweep goes without.
+        weight: β.
+    """
 
-    def leap(self) -> None:
-        """Move the factors on, before a sweep."""
-        state = self._state
-        self._current = state.snapshot()
-        if self._previous is None:
-            return
-        atoms, codes, _ = self._previous
-        change = (state.atoms - atoms).mul_(state.atoms != 0)
-        state.atoms.add_(change, alpha=self._weight)
-        state.codes.mul_(1 + self._weight).sub_(codes, alpha=self._weight).clamp_(min=0)
+    def __init__(self, before: Point | None = None, weight: float = _FIRST) -> None:
+        self.before = before
+        self.weight = weight
 
-    def land(self) -> None:
-        """Keep the sweep: it lowered the objective."""
-        self._previous = self._current
-        self._weight = min(_LARGEST, _GROWTH * self._weight)
+    @property
+    def ahead(self) -> Ahead | None:
+        """Where the next sweep begins."""
+        return None if self.before is None else Ahead(self.before, self.weight)
+
+    def land(self, left: Point) -> None:
+        """The sweep lowered the objective; ``left`` is where it came from."""
+        self.before = left
+        self.weight = min(_LARGEST, _GROWTH * self.weight)
 
     def retreat(self) -> None:
-        """Take the sweep back, and go without extrapolation once."""
-        if self._current is not None:
-            self._state.restore(self._current)
-        self._previous = None
-        self._weight *= _SHRINK
+        """The sweep was taken back."""
+        self.before = None
+        self.weight *= _SHRINK

@@ -22,11 +22,13 @@ from typing import ClassVar
 
 import torch
 
+from cofire.factorization.code_blocks import CodesInMemory
 from cofire.factorization.constraints import keep_largest
 from cofire.factorization.data import DataMatrix
-from cofire.factorization.initialization import initial_atoms, initial_codes
+from cofire.factorization.history import History
+from cofire.factorization.initialization import initial_atoms, initial_codes, more_atoms
 from cofire.factorization.objective import Products, squared_error
-from cofire.factorization.solver import Factors, History, Problem, Solver, StopReason
+from cofire.factorization.solver import Factors, Problem, Solver, StopReason
 from cofire.nnls import unit_atoms
 from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Tensor
 
@@ -46,9 +48,8 @@ class MultiplicativeUpdates(Solver):
 
     name: ClassVar[str] = "mu"
     starts: ClassVar[tuple[str, ...]] = ("random", "kmeans++", "svd")
-    takes_penalty: ClassVar[bool] = False
+    options: ClassVar[frozenset[str]] = frozenset()
     codes_are_optimal: ClassVar[bool] = False
-    streams: ClassVar[bool] = False
     default_max_iter: ClassVar[int] = 2000
     default_code_penalty: ClassVar[float] = 0.0
     default_tol: ClassVar[float] = 1e-4  # absolute, in units of ||X||^2
@@ -68,7 +69,7 @@ class MultiplicativeUpdates(Solver):
                 wide_atoms, norms = update_atoms(products.cross, products.gram, problem.kept)
                 atoms = wide_atoms.to(data.compute_dtype)
                 codes = codes / norms.to(codes.dtype)
-                for rows, tile in data.tiles():
+                for rows, tile, _ in data.tiles():
                     codes[rows] = update_codes(tile, codes[rows], atoms)
                 products = _products(data, codes)
                 loss = squared_error(data.squared_norm, products.cross, products.gram, atoms)
@@ -93,13 +94,16 @@ class MultiplicativeUpdates(Solver):
         best_atoms, lengths = unit_atoms(best_atoms)
         best_codes = best_codes * lengths
         products = _products(data, best_codes)
-        return Factors(best_codes, best_atoms, products, best_loss, iteration, reason)
+        kept_codes = CodesInMemory()
+        kept_codes.write(0, best_codes.T)
+        return Factors(kept_codes, best_atoms, products, best_loss, iteration, reason)
 
 
 def _start(problem: Problem) -> CodeMatrix:
     """The first codes; the published start draws atoms too, but step 1 replaces them unread."""
     if not isinstance(problem.start, str):
-        return initial_codes(problem.data, problem.start, "svd", problem.generator)
+        atoms = more_atoms(problem.data, problem.start, problem.n_features, problem.generator)
+        return initial_codes(problem.data, atoms, "svd", problem.generator)
     if problem.start == "random":
         unread = torch.zeros(problem.n_features, problem.data.n_channels)
         return initial_codes(problem.data, unread, "random", problem.generator)
@@ -109,7 +113,7 @@ def _start(problem: Problem) -> CodeMatrix:
 
 def _products(data: DataMatrix, codes: CodeMatrix) -> Products:
     products = Products(codes.shape[1], data.n_channels, data.device)
-    for rows, tile in data.tiles():
+    for rows, tile, _ in data.tiles():
         products.add(codes[rows].T, tile)
     return products
 

@@ -1,18 +1,16 @@
 """The squared reconstruction error from Gram matrices, summed in float64.
 
-||X - C D||^2 = ||X||^2 - 2 <C^T X, D> + <C^T C, D D^T>, so that no residual [rows channels] is
-formed. A float32 sum over a matrix of this size is wrong in the second or third digit.
+||X - C D||^2 = ||X||^2 - 2 <C^T X, D> + <C^T C, D D^T>, rows counted by their weight, so that no
+residual [rows channels] is formed. A float32 sum over a matrix of this size is wrong in the second
+or third digit.
 """
 
 import torch
 
+from cofire.factorization.data import widest_float
 from cofire.nnls import SMALL_WORK
+from cofire.ranks import Ranks
 from cofire.types import ActivationMatrix, AtomMatrix, Float, Tensor
-
-
-def widest_float(device: torch.device) -> torch.dtype:
-    """float64 wherever the device has it (Apple's MPS has not)."""
-    return torch.float32 if device.type == "mps" else torch.float64
 
 
 class Products:
@@ -34,15 +32,27 @@ class Products:
         self.cross = self.cross.to(device, widest_float(device))
         self.gram = self.gram.to(device, widest_float(device))
 
-    def add(self, codes: Float[Tensor, "features rows"], X: ActivationMatrix) -> None:
-        """Count the rows of one tile; ``codes`` is C^T.
+    def add(
+        self,
+        codes: Float[Tensor, "features rows"],
+        X: ActivationMatrix,
+        weights: Float[Tensor, "rows"] | None = None,
+    ) -> None:
+        """Count the rows of one tile, each as often as its weight says; ``codes`` is C^T.
 
         Few rows are multiplied in float64 too: over many, the rounding errors of float32 cancel.
         """
         if float(X.numel()) * len(codes) <= SMALL_WORK:
             codes, X = codes.to(self.gram.dtype), X.to(self.gram.dtype)
-        self.cross += codes @ X
-        self.gram += codes @ codes.T
+        weighted = codes if weights is None else codes * weights
+        self.cross += weighted @ X
+        self.gram += weighted @ codes.T
+
+    def add_others(self, ranks: Ranks) -> None:
+        """Add what the other processes have counted."""
+        if ranks.size > 1:
+            both = ranks.add(torch.cat([self.cross, self.gram], dim=1))
+            self.cross, self.gram = both.split([self.cross.shape[1], len(self.gram)], dim=1)
 
 
 def squared_error(

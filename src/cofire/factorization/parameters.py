@@ -12,13 +12,20 @@ from cofire.factorization.bcd import BlockCoordinateDescent
 from cofire.factorization.data import DataMatrix
 from cofire.factorization.initialization import STARTS
 from cofire.factorization.mu import MultiplicativeUpdates
+from cofire.factorization.pgd import ProjectedGradient
 from cofire.factorization.solver import Solver
+from cofire.ranks import ONE, Ranks
 from cofire.types import AtomMatrix, Tensor
 
 SOLVERS: dict[str, type[Solver]] = {
-    solver.name: solver for solver in (BlockCoordinateDescent, MultiplicativeUpdates)
+    solver.name: solver
+    for solver in (BlockCoordinateDescent, ProjectedGradient, MultiplicativeUpdates)
 }
 """Solvers by the name that ``SemiNMF(solver=...)`` takes."""
+
+
+BUDGETS = ("atom", "dictionary")
+"""What the sparsity holds for: each atom, or their mean."""
 
 
 def named_solver(solver: str | Solver) -> Solver:
@@ -35,7 +42,12 @@ def named_solver(solver: str | Solver) -> Solver:
 
 
 def check_parameters(
-    n_components: int, max_iter: int | None, tol: float | None, code_penalty: float | None
+    n_components: int,
+    max_iter: int | None,
+    tol: float | None,
+    code_penalty: float | None,
+    max_active: int | None,
+    sparsity_budget: str,
 ) -> None:
     """Refuse parameters that no data could make right.
 
@@ -50,6 +62,14 @@ def check_parameters(
         raise InputError(f"tol must be a number >= 0, or None; got {tol!r}.")
     if code_penalty is not None and not _nonnegative(code_penalty):
         raise InputError(f"code_penalty must be a number >= 0, or None; got {code_penalty!r}.")
+    if max_active is not None and (not _whole(max_active) or max_active < 1):
+        raise InputError(
+            f"max_active must be a whole number from 1 on, or None; got {max_active!r}."
+        )
+    if sparsity_budget not in BUDGETS:
+        raise InputError(
+            f"sparsity_budget must be one of {', '.join(BUDGETS)}; got {sparsity_budget!r}."
+        )
 
 
 def check_rows(n_components: int, data: DataMatrix) -> None:
@@ -58,9 +78,9 @@ def check_rows(n_components: int, data: DataMatrix) -> None:
     Raises:
         InputError: saying how many rows there are.
     """
-    if n_components > data.n_rows:
+    if n_components > data.total_rows:
         raise InputError(
-            f"n_components={n_components} is more than the n_samples={data.n_rows} rows of X; "
+            f"n_components={n_components} is more than the n_samples={data.total_rows} rows of X; "
             f"pass at least {n_components} rows or lower n_components."
         )
 
@@ -68,7 +88,7 @@ def check_rows(n_components: int, data: DataMatrix) -> None:
 def chosen_start(
     init: str | np.ndarray | Tensor | None, solver: Solver, n_components: int, data: DataMatrix
 ) -> str | AtomMatrix:
-    """The name of a start, or the caller's atoms on the device of the data.
+    """The name of a start, or the caller's atoms on the device of the data, as many as given.
 
     Raises:
         InputError: for an unknown name, or atoms of the wrong shape.
@@ -80,20 +100,39 @@ def chosen_start(
             raise InputError(f"Unknown init {init!r}; use one of {', '.join(STARTS)}, or an array.")
         return init
     atoms = torch.as_tensor(init).to(data.device, data.compute_dtype)
-    if atoms.shape != (n_components, data.n_channels):
+    if atoms.ndim != 2 or atoms.shape[1] != data.n_channels or len(atoms) > n_components:
         raise InputError(
             f"init must be atoms of shape ({n_components}, {data.n_channels}), [features "
-            f"channels]; got {tuple(atoms.shape)}."
+            f"channels], or fewer of them; got {tuple(atoms.shape)}."
         )
     if not bool(torch.isfinite(atoms).all()):
         raise InputError("init holds NaN or infinite values.")
     return atoms
 
 
-def seeded_generator(random_state: int | np.random.RandomState | None) -> torch.Generator:
-    """A CPU generator; None draws a seed from the operating system's entropy by way of NumPy."""
+def check_same(ranks: Ranks, name: str, value: int) -> None:
+    """Refuse processes that do not agree.
+
+    Raises:
+        InputError: in all of them, saying who has what.
+    """
+    values = [int(other) for other in ranks.gather(float(value))]
+    if len(set(values)) > 1:
+        raise InputError(
+            f"The processes of this fit disagree on {name}: {values} in order of rank; give all of "
+            "them rows of the same site and the same settings."
+        )
+
+
+def seeded_generator(
+    random_state: int | np.random.RandomState | None, ranks: Ranks = ONE
+) -> torch.Generator:
+    """A CPU generator, that of process 0 in all processes.
+
+    None draws a seed from the operating system's entropy by way of NumPy.
+    """
     seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-    return torch.Generator().manual_seed(seed)
+    return torch.Generator().manual_seed(int(ranks.gather(float(seed))[0]))
 
 
 def _whole(value: object) -> bool:

@@ -21,8 +21,10 @@ from dataclasses import dataclass
 import torch
 
 from cofire.factorization.constraints import keep_largest
+from cofire.factorization.data import DataMatrix
 from cofire.factorization.initialization import kmeans
-from cofire.factorization.state import FactorState
+from cofire.factorization.objective import Products
+from cofire.factorization.sweep import Point
 from cofire.nnls import unit_atoms
 from cofire.types import AtomMatrix, Float, Int, Tensor
 
@@ -38,16 +40,16 @@ class Swaps:
     directions: AtomMatrix
 
 
-def prices(state: FactorState) -> Float[Tensor, "features"]:
-    """``price_j`` of every atom, for the codes and atoms of the last sweep."""
-    energy, inverse = _price_parts(state)
+def prices(atoms: AtomMatrix, products: Products) -> Float[Tensor, "features"]:
+    """``price_j`` of every atom, for the products of the codes that go with them."""
+    energy, inverse = _price_parts(atoms, products)
     return energy / inverse.diagonal()
 
 
-def _price_parts(state: FactorState) -> tuple[Tensor, Tensor]:
+def _price_parts(atoms: AtomMatrix, products: Products) -> tuple[Tensor, Tensor]:
     """G_jj for unit atoms, and H^-1."""
-    unit, norms = unit_atoms(state.atoms)
-    gram = state.products.gram
+    unit, norms = unit_atoms(atoms)
+    gram = products.gram
     wide = unit.to(gram.dtype)
     ridge = _RIDGE * torch.eye(len(unit), dtype=gram.dtype, device=gram.device)
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(wide @ wide.T + ridge))
@@ -55,25 +57,37 @@ def _price_parts(state: FactorState) -> tuple[Tensor, Tensor]:
 
 
 def propose_swaps(
-    state: FactorState, penalty: float, most: int, generator: torch.Generator
+    data: DataMatrix,
+    here: Point,
+    *,
+    penalty: float,
+    most: int,
+    kept: Int[Tensor, "features"],
+    generator: torch.Generator,
 ) -> Swaps:
     """Directions missing from the model, each for an atom with a lower price; often none.
 
     Args:
-        state: after a sweep.
+        data: the rows.
+        here: factors after a sweep.
         penalty: absolute L1 weight on the codes.
         most: how many atoms may be swapped.
+        kept: nonzero entries each atom may have.
         generator: draws the rows and centres; the same one gives the same proposal.
     """
-    data = state.data
-    order = torch.randperm(data.n_rows, generator=generator)[:_SAMPLE_ROWS].sort().values
-    residual = data.take(order) - state.codes[:, order.to(data.device)].T @ state.atoms
-    directions = _centres(residual, min(most, len(order)), state.kept, generator)
-    pull = (residual @ directions.T - penalty).clamp_(min=0)
-    worth = pull.square().sum(dim=0).to(state.products.gram.dtype) * (data.n_rows / len(order))
+    rows = data.draw(_SAMPLE_ROWS, generator)
+    residual = data.take(rows) - _codes_of(data, here, rows).T @ here.atoms
+    centres = kmeans(unit_atoms(residual)[0], min(most, len(rows)), generator)
+    directions = unit_atoms(keep_largest(centres, int(kept.double().mean())))[0]
+    pull = (residual @ directions.T - penalty).clamp_(min=0).square()
+    weights = data.weights_of(rows)
+    if weights is not None:
+        pull *= weights[:, None]
+    products = here.products or Products(len(here.atoms), data.n_channels, data.device)
+    worth = pull.sum(dim=0).to(products.gram.dtype) * (data.total_rows / len(rows))
     worth, best = worth.sort(descending=True, stable=True)
     given_up: list[int] = []
-    energy, inverse = _price_parts(state)
+    energy, inverse = _price_parts(here.atoms, products)
     for value in worth.tolist():
         price = energy / inverse.diagonal()
         price[given_up] = torch.inf
@@ -84,16 +98,28 @@ def propose_swaps(
         column = inverse[:, cheapest]
         inverse = inverse - torch.outer(column, column) / column[cheapest]
     atoms = torch.tensor(given_up, dtype=torch.int64, device=data.device)
-    return Swaps(atoms, directions[best[: len(given_up)]])
+    found = keep_largest(directions[best[: len(given_up)]], kept[atoms]) if given_up else directions
+    return Swaps(atoms, unit_atoms(found[: len(given_up)])[0])
 
 
-def _centres(residual: Tensor, count: int, kept: int, generator: torch.Generator) -> AtomMatrix:
-    """Sparse unit directions in which many rows of the residual point (spherical k-means)."""
-    centres = kmeans(unit_atoms(residual)[0], count, generator)
-    return unit_atoms(keep_largest(centres, kept))[0]
+def _codes_of(
+    data: DataMatrix, here: Point, rows: Int[Tensor, "rows"]
+) -> Float[Tensor, "features rows"]:
+    """Codes of some rows of all processes."""
+    mine, numbers = data.local(rows)
+    found = here.atoms.new_zeros(len(here.atoms), len(rows))
+    columns = mine.nonzero()[:, 0]
+    start = 0
+    for codes in here.codes:
+        inside = (numbers >= start) & (numbers < start + codes.shape[1])
+        places = columns[inside].to(found.device)
+        found[:, places] = codes[:, (numbers[inside] - start).to(found.device)]
+        start += codes.shape[1]
+    return data.ranks.add(found)
 
 
-def apply_swaps(state: FactorState, swaps: Swaps) -> None:
-    """Put the directions in place, with zero codes."""
-    state.codes[swaps.atoms] = 0
-    state.atoms[swaps.atoms] = swaps.directions
+def apply_swaps(atoms: AtomMatrix, swaps: Swaps) -> AtomMatrix:
+    """A copy with the directions in place; their codes are to begin at zero."""
+    swapped = atoms.clone()
+    swapped[swaps.atoms] = swaps.directions
+    return swapped

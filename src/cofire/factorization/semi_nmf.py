@@ -3,6 +3,7 @@
 import logging
 import math
 import warnings
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,34 +13,32 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cofire.device import resolve_device
 from cofire.errors import ConvergenceWarning, InputError
+from cofire.factorization.checkpoint import Checkpoint
+from cofire.factorization.code_blocks import stacked
 from cofire.factorization.constraints import kept_entries
 from cofire.factorization.data import DataMatrix
+from cofire.factorization.history import Callback, History, SweepRecord
 from cofire.factorization.parameters import (
     check_parameters,
     check_rows,
+    check_same,
     chosen_start,
     named_solver,
     seeded_generator,
 )
-from cofire.factorization.solver import (
-    Callback,
-    Factors,
-    History,
-    Problem,
-    Solver,
-    StopReason,
-    SweepRecord,
-)
+from cofire.factorization.solver import Factors, Problem, Solver, StopReason
+from cofire.factorization.sources import Shards
 from cofire.factorization.streaming import BATCH_ROWS, FIRST_ROWS, FIRST_SWEEPS, Stream
 from cofire.factorization.validation import (
     DataLike,
-    as_shards,
-    code_dtype,
+    as_source,
+    as_weights,
     handed_back,
-    prepare,
+    moved,
     storage_dtype,
 )
 from cofire.nnls import nonnegative_codes, single_threaded
+from cofire.ranks import ONE, ProcessGroup, Ranks
 from cofire.types import Tensor
 
 logger = logging.getLogger(__name__)
@@ -53,26 +52,39 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     together; the code says how strongly a row (a token) expresses it. In the paper's letters
     (arXiv:2506.10920) A ≈ Z Y with A = X^T, Z = D^T, Y = C^T.
 
-    The same data, parameters, seed and machine give the same result bit for bit. Memory for bcd: X
-    as it is given, a transposed copy of it where that takes at most 1 GiB (CPU), and four times the
-    codes; ``partial_fit`` takes the same for one chunk only.
+    The same data, parameters, seed and machine give the same result bit for bit. Data may be larger
+    than memory: rows of an activation store, or of any iterable of matrices that can be read again
+    and again, stay where they are and pass through in tiles, while the codes of the fit lie in a
+    temporary file. For data in memory bcd takes three times the codes besides X.
 
     Args:
         n_components: number of atoms, 1 to the number of rows.
         sparsity: fraction of channels an atom keeps, 0 < sparsity <= 1 (winner-take-all).
+        sparsity_budget: ``atom``: no atom keeps more than that; ``dictionary``: all together keep
+            that many on average, and those that gain most by it keep more.
         init: where to start: ``kmeans++``, ``random``, ``svd``, an array of atoms
-            [features channels], or None for the solver's own (``kmeans++`` for bcd, the published
-            ``random`` for mu).
-        solver: ``bcd`` (exact block coordinate descent), ``mu`` (the published algorithm), or a
-            solver with settings of its own such as ``MultiplicativeUpdates(patience=100)``.
-        max_iter: most sweeps over the data; None for the solver's own (300 for bcd, 2000 for mu).
-        tol: when to stop; None for the solver's own. For bcd the mean relative decrease of the
-            objective a sweep, over five sweeps (5e-4; 1e-4 is thorough); for mu the absolute gain
-            that counts as one (1e-4, as published).
+            [features channels] (fewer than ``n_components`` are completed by what they leave
+            unexplained), or None for the solver's own (``kmeans++``; the published ``random`` for
+            mu).
+        solver: ``bcd`` (exact block coordinate descent), ``pgd`` (projected gradient), ``mu`` (the
+            published algorithm), or a solver with settings of its own such as
+            ``MultiplicativeUpdates(patience=100)``.
+        max_iter: most sweeps over the data; None for the solver's own (300, 2000 for mu).
+        tol: when to stop; None for the solver's own. For bcd and pgd the mean relative decrease of
+            the objective a sweep, over five sweeps (5e-4; 1e-4 is thorough); for mu the absolute
+            gain that counts as one (1e-4, as published).
         code_penalty: L1 weight on the codes of unit atoms, relative to the median norm of the
-            rows; None for the solver's own (0.03 for bcd, 0 for mu, which takes no other). 0 is
-            the published objective, with a lower loss, codes that are nearly all above zero, and
+            rows; None for the solver's own (0.03, and 0 for mu, which takes no other). 0 is the
+            published objective, with a lower loss, codes that are nearly all above zero, and
             features that agree less between seeds.
+        max_active: most features a row may express at once; None for no limit.
+        center: take the mean row off before factorising; ``inverse_transform`` puts it back.
+        warm_start: begin the next ``fit`` at the atoms of the last one.
+        checkpoint: a folder (or a ``Checkpoint`` with settings of its own) in which the fit keeps
+            its state at most once a minute. The same fit of the same data goes on from there, to
+            the same result as without the interruption; the folder is removed at the end.
+        distributed: whether every process of the torch.distributed group calls ``fit`` with its
+            own rows, in order of rank. All of them get the same atoms.
         random_state: seed, RandomState or None for a seed that differs every time.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         dtype: the number type X is held in: ``float32``, ``bfloat16``, ``float16`` or ``float64``.
@@ -89,6 +101,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         history_: a ``SweepRecord`` for every sweep, with its phase.
         objective_: ``record.objective`` of ``history_`` as an array.
         code_penalty_: the L1 weight in absolute terms, as ``transform`` uses it.
+        offset_: what is taken off every row [channels]; zero unless ``center``.
         n_features_in_: channels seen in fit.
 
     >>> X = np.random.default_rng(0).normal(size=(50, 8)).astype("float32")
@@ -102,11 +115,17 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_components: int = 100,
         *,
         sparsity: float = 0.01,
+        sparsity_budget: str = "atom",
         init: str | np.ndarray | Tensor | None = None,
         solver: str | Solver = "bcd",
         max_iter: int | None = None,
         tol: float | None = None,
         code_penalty: float | None = None,
+        max_active: int | None = None,
+        center: bool = False,
+        warm_start: bool = False,
+        checkpoint: Checkpoint | Path | str | None = None,
+        distributed: bool = False,
         random_state: int | np.random.RandomState | None = 0,
         device: str | torch.device = "auto",
         dtype: str | torch.dtype = "float32",
@@ -114,22 +133,31 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     ) -> None:
         self.n_components = n_components
         self.sparsity = sparsity
+        self.sparsity_budget = sparsity_budget
         self.init = init
         self.solver = solver
         self.max_iter = max_iter
         self.tol = tol
         self.code_penalty = code_penalty
+        self.max_active = max_active
+        self.center = center
+        self.warm_start = warm_start
+        self.checkpoint = checkpoint
+        self.distributed = distributed
         self.random_state = random_state
         self.device = device
         self.dtype = dtype
         self.callback = callback
 
-    def fit(self, X: DataLike, y: object = None) -> "SemiNMF":
+    def fit(self, X: DataLike, y: object = None, sample_weight: object = None) -> "SemiNMF":
         """Find atoms.
 
         Args:
-            X: [rows channels], array, tensor, data frame or ``Activations``.
+            X: [rows channels], array, tensor, data frame, ``Activations``, or an iterable of such
+                matrices that gives the same ones each time.
             y: ignored, for scikit-learn's conventions.
+            sample_weight: [rows] how often each row counts in the objective, >= 0; all once when
+                None.
 
         Raises:
             InputError: for data or parameters that cannot be used; the message says what to do.
@@ -137,16 +165,19 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         Warns:
             ConvergenceWarning: when ``max_iter`` ended the fit.
         """
-        self._fit(X)
+        self._fit(X, sample_weight)
         return self
 
-    def fit_transform(self, X: DataLike, y: object = None) -> np.ndarray | Tensor:
+    def fit_transform(
+        self, X: DataLike, y: object = None, sample_weight: object = None
+    ) -> np.ndarray | Tensor:
         """Find atoms and return the codes of X [rows features].
 
-        For bcd they are those that ``transform`` gives; for mu, those of the published updates.
+        For bcd and pgd they are those that ``transform`` gives; for mu, those of the published
+        updates.
         """
-        codes = self._fit(X).codes
-        wanted = code_dtype(as_shards(X))
+        codes = stacked(self._fit(X, sample_weight).codes)
+        wanted = torch.float64 if as_source(X).wide else torch.float32
         if codes.dtype != wanted and named_solver(self.solver).codes_are_optimal:
             return self.transform(X)
         return handed_back(codes.to(wanted), X)
@@ -165,12 +196,14 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         data = self._prepared(X, reset=False, dtype=None)
         atoms = torch.from_numpy(self.components_).to(data.device)
         codes = torch.empty(data.n_rows, len(atoms), dtype=data.compute_dtype, device=data.device)
-        for rows, tile in data.tiles():
-            codes[rows] = nonnegative_codes(tile, atoms, penalty=self.code_penalty_)
+        for rows, tile, _ in data.tiles():
+            codes[rows] = nonnegative_codes(
+                tile, atoms, penalty=self.code_penalty_, max_active=self.max_active
+            )
         return handed_back(codes, X)
 
     def inverse_transform(self, X: DataLike) -> np.ndarray | Tensor:
-        """Rows C D [rows channels] that codes [rows features] stand for."""
+        """Rows C D [rows channels] that codes [rows features] stand for, the offset included."""
         check_is_fitted(self)
         codes = X if isinstance(X, Tensor) else torch.from_numpy(np.asarray(X))
         if codes.ndim != 2 or codes.shape[1] != len(self.components_):
@@ -180,24 +213,26 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         atoms = torch.from_numpy(self.components_).to(codes.device)
         dtype = torch.promote_types(codes.dtype, atoms.dtype)
-        return handed_back(codes.to(dtype) @ atoms.to(dtype), X)
+        offset = torch.from_numpy(self.offset_).to(codes.device, dtype)
+        return handed_back(codes.to(dtype) @ atoms.to(dtype) + offset, X)
 
-    def partial_fit(self, X: DataLike, y: object = None) -> "SemiNMF":
+    def partial_fit(self, X: DataLike, y: object = None, sample_weight: object = None) -> "SemiNMF":
         """Learn from one more chunk of a stream, in memory that does not grow with the stream.
 
         The first chunk needs at least ``n_components`` rows and is fitted as a whole (up to 8192
-        rows of it); later ones may have any number. Continues a previous ``fit``. After that
-        ``history_`` and ``reconstruction_err_`` measure every batch before the atoms learned from
-        it. bcd only; see streaming.py for the method.
+        rows of it); with ``center`` its mean is taken off all later ones, which may have any number
+        of rows. Continues a previous ``fit``. After that ``history_`` and ``reconstruction_err_``
+        measure every batch before the atoms learned from it. bcd only; see streaming.py for the
+        method.
 
         Raises:
             InputError: as ``fit``.
         """
         stream: Stream | None = getattr(self, "_stream", None)
-        solver = self._checked_solver()
-        if not solver.streams:
-            raise InputError(f"solver={solver.name!r} cannot follow a stream; use solver='bcd'.")
-        data = self._prepared(X, reset=stream is None, dtype=storage_dtype(self.dtype))
+        solver = self._checked_solver("partial_fit")
+        data = self._prepared(
+            X, reset=stream is None, dtype=storage_dtype(self.dtype), weights=sample_weight
+        )
         history = History(data.squared_norm, self._notify)
         rest: DataMatrix | None = data
         loss = 0.0
@@ -209,6 +244,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 factors = solver.solve(problem, history)
             stream, loss = Stream.after(factors, problem), factors.loss
             self.history_: list[SweepRecord] = []
+            self._remember_offset(data)
         if rest is not None:
             stream.to(data.device)
             work = float(BATCH_ROWS) * data.n_channels * self.n_components
@@ -222,14 +258,26 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def _n_features_out(self) -> int:
         return len(self.components_)
 
-    def _fit(self, X: DataLike) -> Factors:
-        solver = self._checked_solver()
-        data = self._prepared(X, reset=True, dtype=storage_dtype(self.dtype))
+    def _fit(self, X: DataLike, sample_weight: object) -> Factors:
+        asked = ["distributed"] * self.distributed + ["checkpoint"] * (self.checkpoint is not None)
+        asked += ["sample_weight"] * (sample_weight is not None)
+        solver = self._checked_solver(*asked)
+        ranks: Ranks = ProcessGroup() if self.distributed else ONE
+        if ranks.size > 1 and sample_weight is not None:
+            raise InputError("sample_weight cannot be used with distributed=True; leave it out.")
+        data = self._prepared(
+            X,
+            reset=True,
+            dtype=storage_dtype(self.dtype),
+            weights=sample_weight,
+            ranks=ranks,
+        )
         check_rows(self.n_components, data)
-        problem = self._problem(solver, data, self.max_iter)
         history = History(data.squared_norm, self._notify)
+        problem = self._problem(solver, data, self.max_iter, history)
         with single_threaded(data.device, problem.work):
             factors = solver.solve(problem, history)
+        self._remember_offset(data)
         self._remember(Stream.after(factors, problem))
         self._conclude(factors.loss, data, factors.n_iter, factors.stop_reason, history.records)
         if factors.stop_reason in ("max_iter", "diverged"):
@@ -241,45 +289,134 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             )
         return factors
 
-    def _problem(self, solver: Solver, data: DataMatrix, max_iter: int | None) -> Problem:
+    def _problem(
+        self,
+        solver: Solver,
+        data: DataMatrix,
+        max_iter: int | None,
+        history: History | None = None,
+    ) -> Problem:
+        """What to fit; the state is kept on disk only where there is a history to keep."""
+        init = self.init
+        if self.warm_start and hasattr(self, "components_"):
+            init = self.components_
+        generator = seeded_generator(self.random_state, data.ranks)
+        kept = kept_entries(self.sparsity, data.n_channels)
+        start = chosen_start(init, solver, self.n_components, data)
+        limit = solver.default_max_iter if max_iter is None else max_iter
+        tol = solver.default_tol if self.tol is None else self.tol
+        opened = None
+        if self.checkpoint is not None and history is not None:
+            where = self.checkpoint
+            where = where if isinstance(where, Checkpoint) else Checkpoint(where)
+            settings = {
+                "n_components": self.n_components,
+                "sparsity": self.sparsity,
+                "sparsity_budget": self.sparsity_budget,
+                "init": start if isinstance(start, str) else "atoms",
+                "solver": repr(solver),
+                "code_penalty": self._penalty(solver),
+                "max_active": self.max_active,
+                "center": self.center,
+                "random_state": repr(self.random_state),
+                "rows": data.total_rows,
+                "channels": data.n_channels,
+                "squared norm of the data": data.squared_norm,
+            }
+            opened = where.opened(
+                settings,
+                history=history,
+                generator=generator,
+                device=data.device,
+                ranks=data.ranks,
+            )
         return Problem(
             data=data,
             n_features=self.n_components,
-            kept=kept_entries(self.sparsity, data.n_channels),
-            start=chosen_start(self.init, solver, self.n_components, data),
+            kept=kept,
+            start=start,
             code_penalty=self._penalty(solver),
-            max_iter=solver.default_max_iter if max_iter is None else max_iter,
-            tol=solver.default_tol if self.tol is None else self.tol,
-            generator=seeded_generator(self.random_state),
+            max_iter=limit,
+            tol=tol,
+            generator=generator,
+            max_active=self.max_active,
+            shared_budget=self.sparsity_budget == "dictionary",
+            checkpoint=opened,
         )
 
     def _penalty(self, solver: Solver) -> float:
         return solver.default_code_penalty if self.code_penalty is None else self.code_penalty
 
-    def _checked_solver(self) -> Solver:
-        check_parameters(self.n_components, self.max_iter, self.tol, self.code_penalty)
+    def _checked_solver(self, *asked: str) -> Solver:
+        """The solver, which can do what the parameters and the caller ask for."""
+        check_parameters(
+            self.n_components,
+            self.max_iter,
+            self.tol,
+            self.code_penalty,
+            self.max_active,
+            self.sparsity_budget,
+        )
         kept_entries(self.sparsity, 1)
         solver = named_solver(self.solver)
-        solver.check(self.init if isinstance(self.init, str) else None, self._penalty(solver))
+        wanted = {
+            "code_penalty": self._penalty(solver) > 0,
+            "max_active": self.max_active is not None,
+            "sparsity_budget": self.sparsity_budget != "atom",
+        }
+        options = [name for name, given in wanted.items() if given] + list(asked)
+        solver.check(self.init if isinstance(self.init, str) else None, options)
         return solver
 
-    def _prepared(self, X: DataLike, *, reset: bool, dtype: torch.dtype | None) -> DataMatrix:
+    def _prepared(
+        self,
+        X: DataLike,
+        *,
+        reset: bool,
+        dtype: torch.dtype | None,
+        weights: object = None,
+        ranks: Ranks = ONE,
+    ) -> DataMatrix:
         """X on its device, checked against the channels and names of the fit.
 
         ``dtype`` None computes as wide as the input is.
         """
-        shards = as_shards(X)
+        source = as_source(X)
+        shaped = X if hasattr(X, "shape") else np.broadcast_to(0.0, (1, source.n_channels))
         try:
-            validate_data(self, X, reset=reset, skip_check_array=True)
+            validate_data(self, shaped, reset=reset, skip_check_array=True)
         except ValueError as error:
             raise InputError(str(error)) from error
         device = resolve_device(self.device)
         if dtype is None:
-            dtype = torch.float32 if device.type == "mps" else code_dtype(shards)
-        data = prepare(shards, device=device, dtype=dtype)
+            wide = source.wide and device.type != "mps"
+            dtype = torch.float64 if wide else torch.float32
+        if isinstance(source, Shards):
+            weights = as_weights(weights, source.n_rows)
+        elif weights is not None:
+            raise InputError("sample_weight needs X as one matrix or as Activations.")
+        check_same(ranks, "channels", source.n_channels)
+        check_same(ranks, "n_components", self.n_components)
+        data = DataMatrix(
+            moved(source, device, dtype),
+            compute_dtype=torch.float64 if dtype == torch.float64 else torch.float32,
+            device=device,
+            center=self.center and reset,
+            weights=weights,
+            mean=None if reset or not self.center else torch.from_numpy(self.offset_),
+            ranks=ranks,
+        )
         if reset and data.squared_norm == 0:
-            raise InputError("All values of X are zero; there is nothing to factorise.")
+            raise InputError(
+                "All rows of X are the same; less their mean there is nothing to factorise."
+                if self.center
+                else "All values of X are zero; there is nothing to factorise."
+            )
         return data
+
+    def _remember_offset(self, data: DataMatrix) -> None:
+        mean = torch.zeros(data.n_channels) if data.mean is None else data.mean.cpu()
+        self.offset_ = mean.to(data.compute_dtype).numpy()
 
     def _remember(self, stream: Stream) -> None:
         """Keep the atoms, and what ``partial_fit`` needs to go on, off the GPU."""

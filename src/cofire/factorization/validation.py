@@ -1,6 +1,7 @@
 """Turning what callers pass as X into checked tensors: arrays, tensors, tables or Activations."""
 
 import warnings
+from collections.abc import Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,42 +11,58 @@ from scipy import sparse
 from cofire.activations import Activations
 from cofire.device import resolve_dtype
 from cofire.errors import InputError
-from cofire.factorization.data import DataMatrix
-from cofire.types import Tensor
+from cofire.factorization.sources import ChunkedRows, RowSource, Shards
+from cofire.rows_on_disk import Rows
+from cofire.types import Float, Tensor
 
 DataLike: TypeAlias = Any
-"""ndarray, torch tensor, Activations, or anything NumPy reads as a matrix (lists, data frames)."""
+"""ndarray, torch tensor, Activations, anything NumPy reads as a matrix (lists, data frames), or an
+iterable of such matrices that can be read again and again."""
 
 
-def as_shards(X: DataLike) -> tuple[Tensor, ...]:
-    """The rows of X as tensors [rows_i channels], copied only where the input demands it.
+def as_source(X: DataLike) -> RowSource:
+    """The rows of X, copied only where the input demands it.
 
     Raises:
-        InputError: when X is sparse, complex, not two-dimensional or has no rows or no channels.
+        InputError: when X is sparse, complex, not two-dimensional, has no rows or no channels, or
+            is an iterable that cannot be read again.
         TypeError: when an entry of an object array is no number.
     """
+    source: RowSource
     if isinstance(X, Activations):
-        shards = X.shards
-    elif isinstance(X, Tensor):
-        shards = (X.detach(),)
+        source = Shards(X.shards)
+    elif _is_chunked(X):
+        source = ChunkedRows(X, _as_matrix)
     else:
-        shards = (_from_array(X),)
-    for shard in shards:
-        if shard.is_complex():
-            raise InputError("Complex data not supported: pass real activations.")
-        if shard.ndim != 2:
+        source = Shards([_as_matrix(X)])
+    n_rows = source.n_rows if isinstance(source, Shards) else 1
+    for size, name in ((n_rows, "sample"), (source.n_channels, "feature")):
+        if size == 0:
             raise InputError(
-                f"Expected X of 2 dimensions, [rows channels], got {shard.ndim}. Reshape your data:"
-                " X.reshape(-1, 1) for one channel, X.reshape(1, -1) for one row."
+                f"Found array with 0 {name}(s) (shape=({n_rows}, {source.n_channels})) while a "
+                "minimum of 1 is required; X must be [rows channels] with at least one of each."
             )
-    shape = (sum(len(shard) for shard in shards), int(shards[0].shape[1]))
-    for axis, name in enumerate(("sample", "feature")):
-        if shape[axis] == 0:
-            raise InputError(
-                f"Found array with 0 {name}(s) (shape={shape}) while a minimum of 1 is required; "
-                f"X must be [rows channels] with at least one of each."
-            )
-    return shards
+    return source
+
+
+def _is_chunked(X: DataLike) -> bool:
+    """Whether X gives matrices one after the other rather than being one."""
+    if isinstance(X, list | tuple):
+        return len(X) > 0 and all(getattr(chunk, "ndim", 0) == 2 for chunk in X)
+    array_like = isinstance(X, Tensor | str) or hasattr(X, "__array__") or sparse.issparse(X)
+    return isinstance(X, Iterable) and not array_like
+
+
+def _as_matrix(X: DataLike) -> Tensor:
+    matrix = X.detach() if isinstance(X, Tensor) else _from_array(X)
+    if matrix.is_complex():
+        raise InputError("Complex data not supported: pass real activations.")
+    if matrix.ndim != 2:
+        raise InputError(
+            f"Expected X of 2 dimensions, [rows channels], got {matrix.ndim}. Reshape your data:"
+            " X.reshape(-1, 1) for one channel, X.reshape(1, -1) for one row."
+        )
+    return matrix
 
 
 def _from_array(X: DataLike) -> Tensor:
@@ -73,25 +90,37 @@ def storage_dtype(name: str | torch.dtype) -> torch.dtype:
     return torch.float64 if name in ("float64", torch.float64) else resolve_dtype(name)
 
 
-def prepare(shards: tuple[Tensor, ...], *, device: torch.device, dtype: torch.dtype) -> DataMatrix:
-    """Data on its device: at most as wide as ``dtype``, arithmetic in float32 or float64.
-
-    Raises:
-        InputError: for NaN or infinite values, naming the row.
-    """
-    compute = torch.float64 if dtype == torch.float64 else torch.float32
-    moved = tuple(_moved(shard, device, dtype) for shard in shards)
-    return DataMatrix(moved, compute_dtype=compute)
+def moved(source: RowSource, device: torch.device, dtype: torch.dtype) -> RowSource:
+    """Rows in memory on the device that computes, at most as wide as ``dtype``; others stay."""
+    if not isinstance(source, Shards) or not source.in_memory:
+        return source
+    return Shards([_moved(shard, device, dtype) for shard in source.shards])
 
 
-def _moved(shard: Tensor, device: torch.device, dtype: torch.dtype) -> Tensor:
+def _moved(shard: Rows, device: torch.device, dtype: torch.dtype) -> Rows:
+    if not isinstance(shard, Tensor):
+        return shard
     narrower = shard.is_floating_point() and shard.dtype.itemsize <= dtype.itemsize
     return shard.to(device=device, dtype=shard.dtype if narrower else dtype)
 
 
-def code_dtype(shards: tuple[Tensor, ...]) -> torch.dtype:
-    """float64 for float64 data, else float32."""
-    return torch.float64 if shards[0].dtype == torch.float64 else torch.float32
+def as_weights(sample_weight: Any, n_rows: int) -> Float[Tensor, "rows"] | None:
+    """Weights of the rows as a tensor, or None for none.
+
+    Raises:
+        InputError: when they are not one number >= 0 a row, or all zero.
+    """
+    if sample_weight is None:
+        return None
+    given = np.asarray(sample_weight, dtype=np.float64)
+    if given.shape != (n_rows,):
+        raise InputError(
+            f"sample_weight must hold one number for each of the {n_rows} rows; got shape "
+            f"{given.shape}."
+        )
+    if not np.isfinite(given).all() or (given < 0).any() or not given.any():
+        raise InputError("sample_weight must hold finite numbers >= 0, and not all of them zero.")
+    return torch.from_numpy(given)
 
 
 def handed_back(result: Tensor, X: DataLike) -> np.ndarray | Tensor:

@@ -19,21 +19,22 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from cofire.activations import Activations, TokenTable
 from cofire.corpus import Corpus, SkippedRow
 from cofire.errors import StoreError
+from cofire.rows_on_disk import RowsOnDisk
 from cofire.site import Site
 from cofire.store.archive import Archive, damaged
 from cofire.store.text_file import TEXTS, read_texts, restore_texts, text_writer
 from cofire.store.token_file import read_tokens, token_table
-from cofire.types import ActivationMatrix, Tensor
+from cofire.types import Tensor
 
 FORMAT = "cofire-activations"
 FORMAT_VERSION = 1
 
+_TENSOR = "activations"
 _SHARD_BYTES = 512 * 2**20  # a shard is held in memory at once while it is captured
 _SHARD_TOKENS = 2**16  # and is lost when the capture is killed, so narrow rows get an end too
 _CHARACTERS_PER_TOKEN = 4  # of English
@@ -237,7 +238,7 @@ class ActivationStore:
         for site, rows in X.items():
             self._archive.write(
                 _site_part(number, site),
-                partial(save_file, {"activations": rows.contiguous()}),
+                partial(save_file, {_TENSOR: rows.contiguous()}),
             )
         self._archive.manifest["shards"][number].update(
             rows=len(tokens), truncated=list(truncated), skipped=list(skipped)
@@ -245,7 +246,7 @@ class ActivationStore:
         self._archive.save()
 
     def activations(self, site: Site) -> Activations:
-        """The rows at one site, as memory maps of the shards.
+        """The rows at one site; they stay on disk until they are read.
 
         Raises:
             StoreError: when the store has no such site, is incomplete or corrupted.
@@ -262,7 +263,8 @@ class ActivationStore:
         tables, shards = [], []
         for number in range(len(self.manifest["shards"])):
             tables.append(read_tokens(self._archive.file(_tokens_part(number))))
-            shards.append(_map_rows(self._archive.file(_site_part(number, site))))
+            shards.append(RowsOnDisk.open(self._archive.file(_site_part(number, site)), _TENSOR))
+            _check_shard(shards[0], shards[-1], len(tables[-1]))
         return Activations(
             shards=tuple(shards),
             tokens=TokenTable.concatenate(tables),
@@ -289,9 +291,14 @@ def _site_part(number: int, site: Site) -> str:
     return f"shard-{number:05d}/{site.name}.safetensors"
 
 
-def _map_rows(path: Path) -> ActivationMatrix:
-    try:
-        with safe_open(path, framework="pt") as file:  # maps the file, copies nothing
-            return file.get_tensor("activations")
-    except SafetensorError as error:
-        raise StoreError(f"{path} cannot be read: {error}.") from error
+def _check_shard(first: RowsOnDisk, shard: RowsOnDisk, n_tokens: int) -> None:
+    if shard.channels != first.channels:
+        raise StoreError(
+            f"{shard.path} has {shard.channels} channels but {first.path} has {first.channels}: "
+            "the shards of one site must be equally wide. Capture again into a new folder."
+        )
+    if len(shard) != n_tokens:
+        raise StoreError(
+            f"{shard.path} has {len(shard)} rows for {n_tokens} tokens. Capture again into a new "
+            "folder."
+        )

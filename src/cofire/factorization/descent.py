@@ -1,0 +1,306 @@
+"""The schedule of the descending solvers: phases, swaps of atoms, stopping, checkpoints.
+
+Sweeps are extrapolated (momentum.py); one that raises the objective is taken back. They go through
+phases that the history names:
+
+``penalised``  The codes carry an L1 penalty, atoms stay on the unit sphere. A low loss alone is
+               not a good set of features: without this phase the descent settles in mixtures.
+``repair``     Within the first phase: dead, duplicate and useless atoms are swapped for directions
+               that the residual holds; taken back unless the objective is lower afterwards.
+``budget``     With one budget for all atoms: entries move to the atoms that gain most by them;
+               taken back unless the objective is lower afterwards.
+``released``   The penalty falls to the caller's ``code_penalty`` (0: the published objective) and
+               the sweeps run until the mean relative decrease over five of them is below ``tol``.
+``final``      The codes are solved to the tolerance of nnls.py, so that encoding the training rows
+               again gives the same codes.
+
+All decisions rest on sums over all processes, so that every process takes the same ones.
+"""
+
+from collections import deque
+from dataclasses import dataclass, replace
+
+import torch
+
+from cofire.factorization.atoms import shared_budget
+from cofire.factorization.checkpoint import Place
+from cofire.factorization.code_blocks import CodeBlocks, CodesInMemory, CodesOnDisk
+from cofire.factorization.constraints import keep_largest
+from cofire.factorization.history import History, Phase, SweepRecord
+from cofire.factorization.initialization import initial_atoms, more_atoms
+from cofire.factorization.momentum import Momentum
+from cofire.factorization.objective import Products, squared_error
+from cofire.factorization.repair import apply_swaps, propose_swaps
+from cofire.factorization.solver import Factors, Problem, StopReason
+from cofire.factorization.sweep import Ahead, Point, SweepOutcome, sweep
+from cofire.factorization.updates import Updates
+from cofire.nnls import nonnegative_codes, unit_atoms
+from cofire.types import AtomMatrix, Int, Tensor
+
+STOP_WINDOW = 5
+"""Sweeps over which the decrease is averaged before it is compared with ``tol``."""
+
+_EXACT = 10.0  # roundings of ||X||^2 within which a fit counts as exact
+_TRIAL_SWEEPS = 2
+_MOST_SWAPPED = 0.1  # fraction of the atoms in one repair; halved by every one taken back
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """What the phases are made of.
+
+    Attributes:
+        first_updates: those of the very first sweep, where codes start at zero.
+        updates: those of all others.
+        start_penalty: L1 weight of the first phase, relative to the median row norm.
+        penalty_sweeps: sweeps of the first phase; at most half of ``max_iter`` are spent there.
+        repair_every: sweeps between looks for atoms to swap; 0 never looks.
+        extrapolate: whether sweeps are extrapolated.
+    """
+
+    first_updates: Updates
+    updates: Updates
+    start_penalty: float
+    penalty_sweeps: int
+    repair_every: int
+    extrapolate: bool
+
+
+class Descent:
+    """One fit: the factors, the settings and where the history stands.
+
+    Args:
+        schedule: of the solver.
+        problem: what to fit.
+        history: gets a record for every sweep.
+    """
+
+    def __init__(self, schedule: Schedule, problem: Problem, history: History) -> None:
+        self._schedule = schedule
+        self._problem = problem
+        self._history = history
+        self._data = problem.data
+        self._end_penalty = problem.absolute_penalty
+        start_penalty = schedule.start_penalty * self._data.median_row_norm
+        self._start_penalty = max(start_penalty, self._end_penalty)
+        self._sets: list[CodeBlocks] = []
+        self._place = Place(most_swaps=max(1, int(_MOST_SWAPPED * problem.n_features)))
+        self._momentum = Momentum()
+        device = self._data.device
+        self._kept = torch.full((problem.n_features,), problem.kept, device=device)
+
+    def solve(self) -> Factors:
+        """Run all phases, from the last checkpoint where there is one."""
+        saved = self._problem.checkpoint
+        if saved is None or not self._resume():
+            self._here = Point(_start(self._problem), self._spare())
+        try:
+            self._penalised()
+            reason = self._released()
+        except KeyboardInterrupt:
+            if not self._history.records:
+                raise
+            reason = "interrupted"
+            self._save(now=True)
+        factors = self._finish(reason)
+        if saved is not None and reason != "interrupted":
+            saved.discard()
+        return factors
+
+    def _penalised(self) -> None:
+        place = self._place
+        sweeps = min(self._schedule.penalty_sweeps, self._problem.max_iter // 2)
+        every = self._schedule.repair_every
+        while not place.released and place.iteration < sweeps:
+            self._sweep("penalised", self._start_penalty)
+            place.done += 1
+            trial_fits = place.iteration + _TRIAL_SWEEPS <= sweeps
+            if every and place.done % every == 0 and trial_fits:
+                self._repair()
+                if self._problem.shared_budget:
+                    self._share_budget(self._start_penalty)
+            self._save()
+
+    def _released(self) -> StopReason:
+        place = self._place
+        data = self._data
+        exact = _EXACT * torch.finfo(data.compute_dtype).eps * data.squared_norm
+        if not place.released:
+            place.released = True
+            self._momentum = Momentum()
+        recent = deque(place.recent, maxlen=STOP_WINDOW + 1)
+        while place.iteration < self._problem.max_iter:
+            recent.append(self._sweep("released", self._end_penalty).objective)
+            place.recent = list(recent)
+            if recent[-1] <= exact:
+                return "exact"
+            full = len(recent) == recent.maxlen
+            if full and recent[0] - recent[-1] <= STOP_WINDOW * self._problem.tol * recent[0]:
+                return "converged"
+            self._save()
+        return "max_iter"
+
+    def _sweep(self, phase: Phase, penalty: float) -> SweepRecord:
+        """One extrapolated sweep, taken back if it raises the objective."""
+        last = self._history.records[-1] if self._history.records else None
+        point, outcome = self._advance(self._here, penalty, ahead=self._momentum.ahead)
+        if self._schedule.extrapolate:
+            if last is not None and outcome.objective > last.objective:
+                self._momentum.retreat()
+                return self._history.repeat(phase, self._place.iteration)
+            self._momentum.land(self._here)
+        self._here = point
+        return self._record(phase, outcome)
+
+    def _repair(self) -> None:
+        """Swap atoms on trial; keep the change only if the objective drops."""
+        place = self._place
+        swaps = propose_swaps(
+            self._data,
+            self._here,
+            penalty=self._start_penalty,
+            most=place.most_swaps,
+            kept=self._kept,
+            generator=self._problem.generator,
+        )
+        count = len(swaps.atoms)
+        if count == 0:
+            return
+        swapped = replace(self._here, atoms=apply_swaps(self._here.atoms, swaps))
+        if not self._try("repair", swapped, self._start_penalty, count, cleared=swaps.atoms):
+            place.most_swaps = max(1, count // 2)
+
+    def _share_budget(self, penalty: float) -> None:
+        """Move entries between atoms on trial; keep the change only if the objective drops."""
+        products = self._here.products
+        if products is None:
+            return
+        before = self._kept
+        self._kept = shared_budget(
+            self._here.atoms, products.cross, products.gram, int(before.sum())
+        )
+        if not bool((self._kept == before).all()) and not self._try("budget", self._here, penalty):
+            self._kept = before
+
+    def _try(
+        self,
+        phase: Phase,
+        start: Point,
+        penalty: float,
+        count: int = 0,
+        *,
+        cleared: Int[Tensor, "_"] | None = None,
+    ) -> bool:
+        """Some sweeps from another point; go there if the objective is lower than here."""
+        objective = self._history.records[-1].objective
+        point, outcome = self._advance(start, penalty, cleared=cleared)
+        for _ in range(1, _TRIAL_SWEEPS):
+            point, outcome = self._advance(point, penalty, into=point.codes)
+        better = outcome.objective < objective
+        if better:
+            self._here, self._momentum = point, Momentum()
+            self._record(phase, outcome, replaced=count)
+        else:
+            self._history.repeat(phase, self._place.iteration)
+        return better
+
+    def _advance(
+        self,
+        here: Point,
+        penalty: float,
+        *,
+        ahead: Ahead | None = None,
+        cleared: Int[Tensor, "_"] | None = None,
+        into: CodeBlocks | None = None,
+    ) -> tuple[Point, SweepOutcome]:
+        cold = self._place.iteration == 0
+        reached = sweep(
+            self._data,
+            here,
+            self._spare() if into is None else into,
+            self._schedule.first_updates if cold else self._schedule.updates,
+            penalty=penalty,
+            kept=self._kept,
+            ahead=ahead,
+            cleared=cleared,
+        )
+        self._place.iteration += 1
+        return reached
+
+    def _spare(self) -> CodeBlocks:
+        """A set of codes that neither the point here nor the one before needs."""
+        points = [getattr(self, "_here", None), self._momentum.before]
+        used = [point.codes for point in points if point is not None]
+        for blocks in self._sets:
+            if all(blocks is not other for other in used):
+                return blocks
+        return self._new_set()
+
+    def _new_set(self) -> CodeBlocks:
+        device = self._data.device
+        self._sets.append(CodesInMemory() if self._data.in_memory else CodesOnDisk(device))
+        return self._sets[-1]
+
+    def _record(self, phase: Phase, outcome: SweepOutcome, replaced: int = 0) -> SweepRecord:
+        return self._history.add(
+            phase,
+            self._place.iteration,
+            outcome.loss,
+            objective=outcome.objective,
+            code_density=outcome.code_density,
+            support_churn=outcome.support_churn,
+            replaced=replaced,
+        )
+
+    def _save(self, *, now: bool = False) -> None:
+        if self._problem.checkpoint is not None:
+            self._problem.checkpoint.save(
+                self._place, self._here, self._momentum, self._kept, now=now
+            )
+
+    def _resume(self) -> bool:
+        checkpoint = self._problem.checkpoint
+        saved = None if checkpoint is None else checkpoint.load(self._new_set)
+        if saved is None:
+            return False
+        self._place, self._here, self._momentum, self._kept = saved
+        return True
+
+    def _finish(self, reason: StopReason) -> Factors:
+        """Solve the codes for the last atoms, as ``SemiNMF.transform`` does."""
+        data = self._data
+        atoms, _ = unit_atoms(self._here.atoms)
+        self._momentum = Momentum()
+        codes = self._spare()
+        products = Products(len(atoms), data.n_channels, data.device)
+        sums = products.gram.new_zeros(2)
+        for block, (_, X, weights) in enumerate(data.tiles()):
+            solved = nonnegative_codes(
+                X, atoms, penalty=self._end_penalty, max_active=self._problem.max_active
+            ).T.contiguous()
+            codes.write(block, solved)
+            products.add(solved, X, weights)
+            amounts = solved.sum(dim=0, dtype=sums.dtype)
+            sums[0] += amounts.sum() if weights is None else amounts @ weights.to(sums.dtype)
+            sums[1] += torch.count_nonzero(solved)
+        products.add_others(data.ranks)
+        total, positive = data.ranks.add(sums).tolist()
+        loss = squared_error(data.squared_norm, products.cross, products.gram, atoms)
+        self._history.add(
+            "final",
+            self._place.iteration,
+            loss,
+            objective=loss + 2.0 * self._end_penalty * total,
+            code_density=positive / max(1, data.total_rows * len(atoms)),
+            support_churn=0.0,
+        )
+        return Factors(codes, atoms, products, loss, self._place.iteration, reason)
+
+
+def _start(problem: Problem) -> AtomMatrix:
+    data, start, generator = problem.data, problem.start, problem.generator
+    if isinstance(start, str):
+        start = initial_atoms(data, problem.n_features, start, generator)
+    else:
+        start = more_atoms(data, start, problem.n_features, generator)
+    return data.ranks.copy_first(unit_atoms(keep_largest(start, problem.kept))[0])
