@@ -1,0 +1,135 @@
+"""A fit that was interrupted goes on to the same result."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from cofire.errors import InputError, StoreError
+from cofire.factorization import Checkpoint, SemiNMF
+from cofire.factorization.planted import plant
+
+OPTIONS = {"sparsity": 0.05, "tol": 0.0, "max_iter": 40, "code_penalty": 0.0}
+
+
+class Killed(Exception):  # noqa: N818  (the fit is, nothing went wrong)
+    """Stands for a crash: nothing in the fit catches it."""
+
+
+def stop_at(iteration, error):
+    def watch(record):
+        if record.iteration == iteration and record.phase != "final":
+            raise error
+
+    return watch
+
+
+@pytest.fixture(scope="module")
+def whole(planted):
+    with pytest.warns(match="before it converged"):
+        return SemiNMF(10, **OPTIONS).fit(planted.X)
+
+
+def same(one, other):
+    assert np.array_equal(one.components_, other.components_)
+    assert np.array_equal(one.objective_, other.objective_)
+    assert [r.phase for r in one.history_] == [r.phase for r in other.history_]
+
+
+@pytest.mark.parametrize("iteration", [3, 7, 12, 25, 39])
+def test_a_killed_fit_goes_on_to_the_same_result(planted, whole, tmp_path, iteration):
+    checkpoint = Checkpoint(tmp_path / "state", every_seconds=0.0)
+    options = {**OPTIONS, "checkpoint": checkpoint}
+    with pytest.raises(Killed):
+        SemiNMF(10, **options, callback=stop_at(iteration, Killed)).fit(planted.X)
+    assert checkpoint.present()
+    seen = []
+    with pytest.warns(match="before it converged"):
+        resumed = SemiNMF(10, **options, callback=seen.append).fit(planted.X)
+    same(resumed, whole)
+    assert len(seen) < len(whole.history_)
+    assert not (tmp_path / "state").exists()
+
+
+def test_chunks_and_kept_penalties_go_on_too(planted, tmp_path):
+    chunks = list(torch.split(planted.X, 170))
+    options = {"sparsity": 0.05, "sparsity_budget": "dictionary"}
+    whole = SemiNMF(10, **options).fit(chunks)
+    options["checkpoint"] = Checkpoint(tmp_path / "state", every_seconds=0.0)
+    for iteration in (4, 9, 23):
+        with pytest.raises(Killed):
+            SemiNMF(10, **options, callback=stop_at(iteration, Killed)).fit(chunks)
+    same(SemiNMF(10, **options).fit(chunks), whole)
+
+
+def test_an_interrupt_keeps_the_state_whatever_the_time(planted, whole, tmp_path):
+    options = {**OPTIONS, "checkpoint": tmp_path / "state"}
+    interrupt = stop_at(9, KeyboardInterrupt)
+    stopped = SemiNMF(10, **options, callback=interrupt).fit(planted.X)
+    assert stopped.stop_reason_ == "interrupted"
+    assert stopped.transform(planted.X).shape == (800, 10)
+    with pytest.warns(match="before it converged"):
+        same(SemiNMF(10, **options).fit(planted.X), whole)
+
+
+@pytest.mark.parametrize(
+    ("options", "scale", "words"),
+    [
+        ({"sparsity": 0.1}, 1.0, "is of a fit with sparsity 0.05, not 0.1"),
+        ({"random_state": 3}, 1.0, "random_state '0', not '3'"),
+        ({}, 2.0, "squared norm of the data"),
+    ],
+)
+def test_a_state_of_another_fit_is_refused(planted, tmp_path, options, scale, words):
+    before = {**OPTIONS, "checkpoint": tmp_path / "state"}
+    SemiNMF(10, **before, callback=stop_at(5, KeyboardInterrupt)).fit(planted.X)
+    with pytest.raises(InputError, match=words) as caught:
+        SemiNMF(10, **{**before, **options}).fit(scale * planted.X)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_state_is_named(planted, tmp_path):
+    options = {**OPTIONS, "checkpoint": tmp_path / "state"}
+    SemiNMF(10, **options, callback=stop_at(5, KeyboardInterrupt)).fit(planted.X)
+    latest = tmp_path / "state" / "latest.json"
+    folder = tmp_path / "state" / json.loads(latest.read_text())["state"]
+    codes = folder / "codes-0-now.bin"
+    codes.write_bytes(codes.read_bytes()[:100])
+    with pytest.raises(StoreError, match="is damaged .* delete the folder to start anew"):
+        SemiNMF(10, **options).fit(planted.X)
+
+
+SCRIPT = """
+import sys
+from cofire.factorization import Checkpoint, SemiNMF
+from cofire.factorization.planted import plant
+
+X = plant(20_000, 400, 40, sparsity=0.05, seed=1).X
+checkpoint = Checkpoint(sys.argv[1], every_seconds=0.0)
+SemiNMF(40, sparsity=0.05, tol=0.0, max_iter=30, checkpoint=checkpoint, device="cpu").fit(X)
+"""
+
+
+@pytest.mark.filterwarnings("ignore::cofire.errors.ConvergenceWarning")
+def test_a_process_killed_in_the_middle_of_anything(tmp_path):
+    """SIGKILL at some moment, which may well be in the middle of writing."""
+    options = {"sparsity": 0.05, "tol": 0.0, "max_iter": 30, "device": "cpu"}
+    X = plant(20_000, 400, 40, sparsity=0.05, seed=1).X
+    latest = tmp_path / "latest.json"
+    for _ in range(2):
+        before = latest.read_text() if latest.exists() else ""
+        process = subprocess.Popen([sys.executable, "-c", SCRIPT, str(tmp_path)])
+        while process.poll() is None and (not latest.exists() or latest.read_text() == before):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert latest.exists()
+    resumed = SemiNMF(40, **options, checkpoint=tmp_path).fit(X)
+    whole = SemiNMF(40, **options).fit(X)
+    np.testing.assert_allclose(resumed.components_, whole.components_, atol=1e-4)
+    assert resumed.relative_loss_ == pytest.approx(whole.relative_loss_, rel=1e-6)
