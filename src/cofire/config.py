@@ -131,7 +131,8 @@ class FitConfig(CaptureConfig):
 
     Rows come from a folder made by `cofire capture`, or straight from a model and texts. The
     result is a run folder; look at it with `cofire features`, `cofire show` and `cofire report`.
-    With the same command an interrupted run goes on.
+    With the same command an interrupted run goes on, in the middle of a layer too. A folder may be
+    larger than memory, and several processes can share the work (torchrun).
 
     Examples:
 
@@ -140,6 +141,8 @@ class FitConfig(CaptureConfig):
         cofire fit runs/acts -k 400 --sparsity 0.05 -o runs/k400
 
         cofire fit --config runs/k400/config.yaml -o runs/again
+
+        torchrun --nproc-per-node 4 -m cofire fit runs/acts -k 4096
     """
 
     activations: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")] = (
@@ -155,8 +158,15 @@ class FitConfig(CaptureConfig):
     sparsity: float = Field(
         0.01, description="Share of neurons each feature keeps, 0 to 1 (snmf only)."
     )
+    sparsity_budget: Literal["atom", "dictionary"] = Field(
+        "atom",
+        description="What the sparsity holds for: every atom, or the whole dictionary, whose atoms "
+        "then differ in size (snmf only).",
+    )
     solver: str = Field(
-        "bcd", description="Solver of snmf: bcd, or mu for the published algorithm."
+        "bcd",
+        description="Solver of snmf: bcd, pgd (projected gradient), or mu for the published "
+        "algorithm.",
     )
     init: str | None = Field(None, description="Start of snmf; default: the solver's own.")
     max_iter: int | None = Field(None, description="Most sweeps; default: the method's own.")
@@ -164,7 +174,13 @@ class FitConfig(CaptureConfig):
     code_penalty: float | None = Field(
         None,
         description="L1 penalty on the codes, relative to the median row norm (snmf only). "
-        "Default: 0.03 for bcd; 0 is the published objective, with dense codes.",
+        "Default: 0.03 for bcd and pgd; 0 is the published objective, with dense codes.",
+    )
+    max_active: int | None = Field(
+        None, ge=1, description="Most features a token may express at once (snmf only)."
+    )
+    center: Annotated[bool, tyro.conf.FlagCreatePairsOff] = Field(
+        False, description="Take the mean row off before factorising (snmf only)."
     )
     n_contexts: int = Field(12, ge=1, description="Top contexts kept for each feature.")
 

@@ -30,6 +30,9 @@ class MethodSettings:
         tol: stop tolerance, None for the method's own.
         code_penalty: L1 penalty on codes, relative to the median row norm, None for the solver's
             own.
+        max_active: most features a row may express, None for no limit.
+        sparsity_budget: what the sparsity holds for, each ``atom`` or the ``dictionary``.
+        center: whether the mean row is taken off first.
         seed: of everything random.
         device: to compute on, where the method can choose.
     """
@@ -41,6 +44,9 @@ class MethodSettings:
     max_iter: int | None = None
     tol: float | None = None
     code_penalty: float | None = None
+    max_active: int | None = None
+    sparsity_budget: str = "atom"
+    center: bool = False
     seed: int = 0
     device: str = "auto"
 
@@ -118,13 +124,27 @@ _BUILT_IN = (
         build=lambda s: SemiNMF(
             n_components=s.n_components,
             sparsity=s.sparsity,
+            sparsity_budget=s.sparsity_budget,
+            center=s.center,
             solver=s.solver,
             random_state=s.seed,
             device=s.device,
-            **s.given("init", "max_iter", "tol", "code_penalty"),
+            **s.given("init", "max_iter", "tol", "code_penalty", "max_active"),
         ),
         encoder="nnls",
-        honours=frozenset({"sparsity", "solver", "init", "max_iter", "tol", "code_penalty"}),
+        honours=frozenset(
+            {
+                "sparsity",
+                "sparsity_budget",
+                "solver",
+                "init",
+                "max_iter",
+                "tol",
+                "code_penalty",
+                "max_active",
+                "center",
+            }
+        ),
     ),
     Method(
         name="pca",

@@ -1,5 +1,6 @@
 """What each command does: parse, call one library function, print."""
 
+import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -34,10 +35,16 @@ def capture(config: CaptureConfig) -> None:
 
 
 def fit(config: FitConfig) -> None:
-    """Run ``cofire fit``."""
+    """Run ``cofire fit``, one of several processes where torchrun started it."""
     from cofire import jobs
+    from cofire.jobs.processes import joined
 
-    run = jobs.fit(config, TerminalProgress())
+    with joined(config.device) as ranks:
+        if ranks.rank > 0:
+            logging.getLogger("cofire").setLevel(logging.ERROR)  # the first one says it
+            jobs.fit(config, ranks=ranks)
+            return
+        run = jobs.fit(config, TerminalProgress(), ranks)
     _print_summary(run)
     _say(f"Next: cofire features {run.path}   or   cofire report {run.path}")
 

@@ -67,6 +67,10 @@ class Saved(NamedTuple):
     kept: Int[Tensor, "features"]
 
 
+class OtherFitError(InputError):
+    """A checkpoint is of other settings or other data."""
+
+
 class Checkpoint:
     """A folder in which a fit keeps its state.
 
@@ -199,7 +203,7 @@ class OpenCheckpoint:
             spare: gives an unused set of codes.
 
         Raises:
-            InputError: when it was saved under other settings.
+            OtherFitError: when it was saved under other settings.
             StoreError: when it is damaged.
         """
         if not self._where.present():
@@ -251,7 +255,7 @@ class OpenCheckpoint:
         before = record["settings"]
         for name, value in self._settings.items():
             if before.get(name) != value:
-                raise InputError(
+                raise OtherFitError(
                     f"The checkpoint in {self._where.folder} is of a fit with {name} "
                     f"{before.get(name)!r}, not {value!r}; use the same settings and data, another "
                     "folder, or delete it to start anew."

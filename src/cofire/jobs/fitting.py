@@ -3,11 +3,12 @@
 import logging
 import time
 import warnings
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 
@@ -15,12 +16,15 @@ from cofire.activations import Activations
 from cofire.config import FitConfig
 from cofire.device import resolve_device
 from cofire.errors import CofireError, ConvergenceWarning, InputError, StoreError
-from cofire.factorization import SemiNMF, SweepRecord
+from cofire.factorization import Checkpoint, SemiNMF, SweepRecord
+from cofire.factorization.checkpoint import OtherFitError
+from cofire.factorization.parameters import named_solver
 from cofire.interpret.reading import read_features
 from cofire.jobs.capturing import identity, same_settings
 from cofire.jobs.environment import environment
 from cofire.jobs.sources import FreshRows, RowSource, StoredRows
 from cofire.progress import SILENT, Advance, Progress
+from cofire.ranks import ONE, Ranks
 from cofire.registry import Method, MethodSettings, method_named
 from cofire.store import Run
 
@@ -30,12 +34,16 @@ _logger = logging.getLogger(__name__)
 _CIRCUMSTANCE = frozenset({"output", "device", "batch_tokens"})
 
 
-def fit(config: FitConfig, progress: Progress = SILENT) -> Run:
+def fit(config: FitConfig, progress: Progress = SILENT, ranks: Ranks = ONE) -> Run:
     """Factorise every site asked for and read the features; go on with a run begun earlier.
+
+    Of several processes each fits its share of the rows; process 0 reads the features and writes
+    the run.
 
     Args:
         config: what to do; ``output`` defaults to a telling name under ``runs/``.
         progress: shown while working.
+        ranks: all processes, each of which makes the same call (jobs/processes.py).
 
     Raises:
         CofireError: for input that cannot be used; finished sites are kept.
@@ -46,8 +54,14 @@ def fit(config: FitConfig, progress: Progress = SILENT) -> Run:
     settings = MethodSettings(**config.model_dump(include=set(MethodSettings.__dataclass_fields__)))
     method.estimator(settings)  # a mistaken setting should not cost a model load
     source: RowSource
+    first = ranks.rank == 0
     if config.activations is not None:
-        source = StoredRows(config.activations, config, progress)
+        source = StoredRows(config.activations, config, progress, with_model=first)
+    elif ranks.size > 1:
+        raise InputError(
+            "Several processes need rows on disk: run `cofire capture` once, then `torchrun ... -m "
+            "cofire fit FOLDER`."
+        )
     else:
         source = FreshRows(config, progress)
     if all(text.split == "heldout" for text in source.corpus):
@@ -56,10 +70,14 @@ def fit(config: FitConfig, progress: Progress = SILENT) -> Run:
             "mark texts as train."
         )
     config = config.model_copy(update=source.settings)
-    run = _open_run(config.output or Path("runs") / _run_name(config, source), config, source)
+    path = config.output or Path("runs") / _run_name(config, source)
+    run = _open_run(path, config, source) if first else None
+    ranks.gather(0.0)  # the run is there
+    run = run or Run.open(path)
+    job = _Job(config, method, settings, source, run, progress, ranks)
     for activations in source.rows(run.unfinished):
-        _fit_site(run, method, settings, activations, source, config.n_contexts, progress)
-    return run
+        job.do(activations)
+    return run if first else Run.open(path)
 
 
 def _run_name(config: FitConfig, source: RowSource) -> str:
@@ -69,6 +87,9 @@ def _run_name(config: FitConfig, source: RowSource) -> str:
         parts.append(f"s{config.sparsity:g}")
         parts += [] if config.solver == "bcd" else [config.solver]
         parts += [] if config.code_penalty is None else [f"penalty{config.code_penalty:g}"]
+        parts += [] if config.max_active is None else [f"active{config.max_active}"]
+        parts += ["centred"] if config.center else []
+        parts += ["shared"] if config.sparsity_budget == "dictionary" else []
     parts += [f"seed{config.seed}"] if config.seed else []
     return "-".join(parts)
 
@@ -78,7 +99,7 @@ def _open_run(path: Path, config: FitConfig, source: RowSource) -> Run:
     resolved = config.model_copy(update={"layers": layers, "output": path}).resolved()
     if Run.present(path):
         run = Run.open(path)
-        wanted = {key: value for key, value in resolved.items() if key not in _CIRCUMSTANCE}
+        wanted = _settled(resolved, run.manifest["config"])
         model = identity(source.header["model"])
         header = {"model": model, "capture": source.header["capture"], "config": wanted}
         try:
@@ -101,66 +122,117 @@ def _open_run(path: Path, config: FitConfig, source: RowSource) -> Run:
     )
 
 
-def _fit_site(
-    run: Run,
-    method: Method,
-    settings: MethodSettings,
-    activations: Activations,
-    source: RowSource,
-    n_contexts: int,
-    progress: Progress,
-) -> None:
-    site = activations.site
-    training = activations.where_split("train")
-    n_training = len(training)
-    method.check_size(settings.n_components, *training.shape)
-    estimator = method.estimator(settings)
-    started = time.perf_counter()
-    with (
-        progress.task(f"Fitting {site.name}", None, "sweep") as advance,
-        warnings.catch_warnings(record=True) as caught,
-    ):
-        warnings.simplefilter("always", ConvergenceWarning)
-        warnings.simplefilter("always", SklearnConvergenceWarning)
-        if isinstance(estimator, SemiNMF):
-            estimator.callback = _report_sweep(advance)
-        _fit_estimator(estimator, training, method)
-    del training  # a copy of most of the rows
-    for warning in caught:
-        _logger.warning("%s: %s", site.name, warning.message)
-    seconds = time.perf_counter() - started
-    if getattr(estimator, "stop_reason_", None) == "interrupted":
-        raise KeyboardInterrupt
-    dictionary = method.dictionary(estimator, site, {"method": method.name, **vars(settings)})
-    codes = dictionary.to(resolve_device(settings.device)).encode(activations).cpu()
-    features = read_features(
-        dictionary,
-        activations,
-        source.model,
-        codes=codes,
-        n_contexts=n_contexts,
-        progress=progress,
-    )
-    run.write_site(
-        dictionary,
-        codes,
-        activations.tokens,
-        features,
-        objective=[asdict(record) for record in getattr(estimator, "history_", [])],
-        figures={
-            "seconds": round(seconds, 3),
+def _settled(resolved: Mapping[str, Any], begun: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that must be those a run was begun with.
+
+    One that its cofire did not know yet, and that is left at its default, is none of them.
+    """
+    fields = FitConfig.model_fields
+    return {
+        name: value
+        for name, value in resolved.items()
+        if name not in _CIRCUMSTANCE
+        and (name in begun or name not in fields or value != fields[name].default)
+    }
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is done at every site."""
+
+    config: FitConfig
+    method: Method
+    settings: MethodSettings
+    source: RowSource
+    run: Run
+    progress: Progress
+    ranks: Ranks
+
+    def do(self, activations: Activations) -> None:
+        """Fit in all processes, read and write in the first."""
+        training = activations.where_split("train")
+        figures = {
+            "rows": len(activations),
+            "training_rows": len(training),
+            "channels": activations.shape[1],
+            "processes": self.ranks.size,
+        }
+        self.method.check_size(self.settings.n_components, *training.shape)
+        if self.ranks.size > 1:
+            training = training.take(_share(len(training), self.ranks))
+        estimator = self.method.estimator(self.settings)
+        figures |= self._fit(estimator, training)
+        del training  # where it is in memory, a copy of most of the rows
+        if self.ranks.rank == 0:
+            self._read(estimator, activations, figures)
+        self.ranks.gather(0.0)  # the site is written
+
+    def _fit(self, estimator: Any, training: Activations) -> dict[str, Any]:
+        """Fit the estimator; returns what there is to say of it."""
+        site = training.site
+        started = time.perf_counter()
+        with (
+            self.progress.task(f"Fitting {site.name}", None, "sweep") as advance,
+            warnings.catch_warnings(record=True) as caught,
+        ):
+            warnings.simplefilter("always", ConvergenceWarning)
+            warnings.simplefilter("always", SklearnConvergenceWarning)
+            if isinstance(estimator, SemiNMF):
+                estimator.callback = _report_sweep(advance)
+                estimator.distributed = self.ranks.size > 1
+                if "checkpoint" in named_solver(estimator.solver).options:
+                    estimator.checkpoint = Checkpoint(self.run.path / site.name / "unfinished")
+            elif self.ranks.size > 1:
+                raise InputError(
+                    f"Method {self.method.name!r} runs in one process; start without torchrun."
+                )
+            _fit_estimator(estimator, training, self.method)
+        for warning in caught:
+            _logger.warning("%s: %s", site.name, warning.message)
+        if getattr(estimator, "stop_reason_", None) == "interrupted":
+            raise KeyboardInterrupt
+        return {
+            "seconds": round(time.perf_counter() - started, 3),
             "sweeps": getattr(estimator, "n_iter_", None),
             "stop_reason": getattr(estimator, "stop_reason_", None),
-            "rows": len(activations),
-            "training_rows": n_training,
-            "channels": activations.shape[1],
-        },
-    )
+        }
+
+    def _read(self, estimator: Any, activations: Activations, figures: Mapping[str, Any]) -> None:
+        """Encode all rows, read the features and write the site."""
+        provenance = {"method": self.method.name, **vars(self.settings)}
+        dictionary = self.method.dictionary(estimator, activations.site, provenance)
+        codes = dictionary.to(resolve_device(self.settings.device)).encode(activations).cpu()
+        features = read_features(
+            dictionary,
+            activations,
+            self.source.model,
+            codes=codes,
+            n_contexts=self.config.n_contexts,
+            progress=self.progress,
+        )
+        self.run.write_site(
+            dictionary,
+            codes,
+            activations.tokens,
+            features,
+            objective=[asdict(record) for record in getattr(estimator, "history_", [])],
+            figures=figures,
+        )
+
+
+def _share(n_rows: int, ranks: Ranks) -> np.ndarray:
+    """Consecutive rows for each process, in order of rank."""
+    return np.array_split(np.arange(n_rows), ranks.size)[ranks.rank]
 
 
 def _fit_estimator(estimator: Any, training: Activations, method: Method) -> None:
     """Fit, with one clear sentence for what a method of another library refuses."""
     try:
+        estimator.fit(training)
+    except OtherFitError as error:
+        # The run holds nothing of that fit yet, so that nothing is lost.
+        _logger.warning("Starting this layer anew: %s", error)
+        estimator.checkpoint.discard()
         estimator.fit(training)
     except CofireError:
         raise

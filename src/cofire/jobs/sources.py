@@ -54,15 +54,18 @@ class StoredRows:
 
     Args:
         path: the store.
-        config: which of its layers (None for all), and where to load the model, which is only
-            needed to project features on the vocabulary.
+        config: which of its layers (None for all), and where to load the model.
+        with_model: whether to load the model, which is only needed to project features on the
+            vocabulary.
 
     Raises:
         InputError: for a layer that the store does not hold, or a setting that is not as it was
             captured.
     """
 
-    def __init__(self, path: Path, config: FitConfig, progress: Progress) -> None:
+    def __init__(
+        self, path: Path, config: FitConfig, progress: Progress, *, with_model: bool = True
+    ) -> None:
         self._store = ActivationStore.open(path)
         self.corpus = self._store.corpus
         self.name = path.resolve().name
@@ -90,10 +93,10 @@ class StoredRows:
                     f"{path} holds no layer {absent[0]}; it holds {', '.join(map(str, held))}."
                 )
             self.sites = [site for site in self.sites if site.layer in wanted]
-        self.model = self._open_model(config.device, progress)
+        self.model = self._open_model(config.device, progress) if with_model else None
 
     def rows(self, sites: Sequence[Site]) -> Iterator[Activations]:
-        """See ``RowSource.rows``; memory maps of the shards."""
+        """See ``RowSource.rows``; they stay on disk."""
         for site in sites:
             yield self._store.activations(site)
 
