@@ -120,10 +120,15 @@ class Activations:
     @property
     def X(self) -> ActivationMatrix:  # noqa: N802  (the matrix of the notation)
         """All rows as one tensor; a new copy each time unless there is one shard, in memory."""
-        first, *others = self.shards
-        if isinstance(first, Tensor) and not others:
+        first = self.shards[0]
+        if isinstance(first, Tensor) and len(self.shards) == 1:
             return first
-        return torch.cat([shard[:] for shard in self.shards])
+        rows = torch.empty(self.shape, dtype=first.dtype, device=first.device)
+        start = 0
+        for chunk in self.chunks(_COPY_ROWS):
+            rows[start : start + len(chunk)] = chunk
+            start += len(chunk)
+        return rows
 
     def chunks(self, max_rows: int) -> Iterator[ActivationMatrix]:
         """Consecutive blocks of at most ``max_rows`` rows, views where possible."""

@@ -1,4 +1,4 @@
-"""``torchrun -m cofire fit``: one run from several processes, and a clear end when one is killed."""
+"""``torchrun -m cofire fit``: one run from several processes; what needs one process says so."""
 
 import os
 import subprocess

@@ -5,6 +5,7 @@ Codes lie block by block, [features rows] each, one block a tile of the data. A 
 ever copied.
 """
 
+import mmap
 import os
 import tempfile
 import weakref
@@ -17,6 +18,10 @@ import torch
 
 from cofire.errors import StoreError
 from cofire.types import CodeMatrix, Float, Tensor
+
+# An entry takes 8 bytes packed and 4 otherwise; above a third of them nothing would be gained.
+_PACKED_DENSITY = 1 / 3
+_SLACK = 1.25  # blocks that change little keep their memory
 
 
 class CodeBlocks(ABC):
@@ -42,11 +47,58 @@ class CodeBlocks(ABC):
                 yield codes
 
 
-class CodesInMemory(CodeBlocks):
-    """Codes as a list of tensors."""
+class _Room:
+    """Memory of one block, straight from the operating system and used again and again.
+
+    The allocator would scatter blocks that live for a sweep among the temporaries of that sweep;
+    measured, its heap grew to twice the codes.
+    """
 
     def __init__(self) -> None:
-        self._blocks: list[Tensor] = []
+        self._map = mmap.mmap(-1, mmap.PAGESIZE)
+        self._shape = torch.Size()
+        self._packed = False
+        self._dtype = np.dtype(np.float32)
+        self._count = 0
+
+    def put(self, codes: Float[Tensor, "features rows"]) -> None:
+        """Keep a copy, by its nonzero entries where most are zero."""
+        flat = codes.contiguous().view(-1).numpy()
+        nonzero = int(np.count_nonzero(flat))
+        self._packed = nonzero <= _PACKED_DENSITY * flat.size and flat.size < 2**31
+        self._shape, self._dtype = codes.shape, flat.dtype
+        self._count = nonzero if self._packed else flat.size
+        size = self._count * (self._dtype.itemsize + 4 * self._packed)
+        if not size <= len(self._map) <= 2 * size + mmap.PAGESIZE:
+            self._map = mmap.mmap(-1, int(_SLACK * size) + mmap.PAGESIZE)
+        if self._packed:
+            places = np.flatnonzero(flat)
+            self._places()[:] = places
+            self._values()[:] = flat[places]
+        else:
+            self._values()[:] = flat
+
+    def get(self) -> Float[Tensor, "features rows"]:
+        """The codes; a view of this memory where they are kept as they are."""
+        values = torch.from_numpy(self._values())
+        if not self._packed:
+            return values.view(self._shape)
+        codes = torch.zeros(self._shape.numel(), dtype=values.dtype)
+        places = torch.from_numpy(self._places()).long()
+        return codes.scatter_(0, places, values).view(self._shape)
+
+    def _values(self) -> np.ndarray:
+        return np.frombuffer(self._map, self._dtype, self._count)
+
+    def _places(self) -> np.ndarray:
+        return np.frombuffer(self._map, np.int32, self._count, self._count * self._dtype.itemsize)
+
+
+class CodesInMemory(CodeBlocks):
+    """Codes in memory; on CPUs those that are mostly zero by their nonzero entries."""
+
+    def __init__(self) -> None:
+        self._blocks: list[Tensor | _Room] = []
 
     @property
     def n_blocks(self) -> int:
@@ -55,12 +107,18 @@ class CodesInMemory(CodeBlocks):
 
     def read(self, block: int) -> Float[Tensor, "features rows"] | None:
         """See ``CodeBlocks.read``."""
-        return self._blocks[block] if block < len(self._blocks) else None
+        if block >= len(self._blocks):
+            return None
+        codes = self._blocks[block]
+        return codes.get() if isinstance(codes, _Room) else codes
 
     def write(self, block: int, codes: Float[Tensor, "features rows"]) -> None:
         """See ``CodeBlocks.write``."""
         if block == len(self._blocks):
-            self._blocks.append(codes)
+            self._blocks.append(codes if codes.device.type != "cpu" else _Room())
+        room = self._blocks[block]
+        if isinstance(room, _Room):
+            room.put(codes)
         else:
             self._blocks[block] = codes
 

@@ -152,16 +152,24 @@ class Correlator:
         if self._sparse:
             self._index = atoms.abs().topk(kept, dim=1).indices
             self._values = atoms.gather(1, self._index)
+            self._turned = atoms.new_empty(0)
 
     def __call__(self, X: ActivationMatrix) -> Float[Tensor, "features rows"]:
         """D X^T of one tile."""
         if not self._sparse:
             return self._atoms @ X.T
-        turned = X.T.contiguous()
+        turned = self._room(X.shape[0]).copy_(X.T)
         with single_threaded(X.device):
             return functional.embedding_bag(
                 self._index, turned, per_sample_weights=self._values, mode="sum"
             )
+
+    def _room(self, n_rows: int) -> Float[Tensor, "channels rows"]:
+        """Memory for X^T; new memory for every tile would cost more than the turning."""
+        size = n_rows * self._atoms.shape[1]
+        if self._turned.numel() < size:
+            self._turned = self._turned.new_empty(size)
+        return self._turned[:size].view(-1, n_rows)
 
 
 def pays_to_gather(device: torch.device, kept: int, n_channels: int) -> bool:
