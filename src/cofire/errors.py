@@ -21,5 +21,9 @@ class StoreError(CofireError):
     """A run folder or activation store is missing, incomplete, damaged or of a newer format."""
 
 
+class EndpointError(CofireError):
+    """A language-model endpoint cannot be reached, refuses the key or does not know the model."""
+
+
 class ConvergenceWarning(UserWarning):
     """An iterative method stopped at its iteration limit; the result is usable but may improve."""
