@@ -41,7 +41,7 @@ class LocalModel:
         for argument, value in (("max_tokens", max_tokens), ("batch_size", batch_size)):
             if value < 1:
                 raise InputError(f"{argument} must be at least 1; got {value}.")
-        self._name = name or model.config.name_or_path
+        self._name: str = name or model.config.name_or_path or ""
         if not self._name:
             raise InputError("This model does not say what it is called; pass name=...")
         self._model = model.eval()
