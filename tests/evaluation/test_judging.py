@@ -1,10 +1,8 @@
 """Judges: scores are harmonic means, and what is missing stays missing."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
+from chat_serving import MODEL, Reply, chat_server
 from cofire.evaluation.judging import (
     Continuation,
     Judge,
@@ -14,9 +12,6 @@ from cofire.evaluation.judging import (
     harmonic_mean,
 )
 from cofire.llm import EndpointModel, JournaledModel, LocalModel
-
-sys.path.append(str(Path(__file__).parents[1] / "llm"))
-from serving import MODEL, Reply, chat_server
 
 
 def asked(server):

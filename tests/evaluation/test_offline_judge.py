@@ -6,7 +6,8 @@ import pytest
 from cofire.corpus import Corpus, Text
 from cofire.data import bundled_concepts
 from cofire.errors import InputError, ModelError
-from cofire.evaluation.concept_rating import TELLING_AUROC, ConceptRater, distinctive_words
+from cofire.evaluation.concept_directions import distinctive_words
+from cofire.evaluation.concept_rating import TELLING_AUROC, ConceptRater
 from cofire.evaluation.encoders import SentenceEncoder, TextEncoder, WordEncoder
 from cofire.evaluation.fluency import FluencyScale
 from cofire.evaluation.judging import Continuation, Judge

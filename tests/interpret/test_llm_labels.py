@@ -1,22 +1,18 @@
 """Features are named, and sentences written, by a real endpoint; what does not come is missing."""
 
 import re
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 import builders
+from chat_serving import MODEL, Reply, chat_server
 from cofire.dictionary import Dictionary
 from cofire.errors import InputError
 from cofire.interpret.llm_labels import label_features, marked_context, write_sentences
 from cofire.interpret.reading import read_features
 from cofire.interpret.vocabulary import TokenWeight, VocabularyProjection
 from cofire.llm import EndpointModel
-
-sys.path.append(str(Path(__file__).parents[1] / "llm"))
-from serving import MODEL, Reply, chat_server
 
 pytest.importorskip("openai", reason="needs the extra llm: pip install 'cofire[llm]'")
 

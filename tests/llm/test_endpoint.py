@@ -1,13 +1,14 @@
 """The endpoint client against a real server that behaves, and one that does not."""
 
 import logging
+import subprocess
 import sys
 import time
 import traceback
 
 import pytest
-from serving import KEY, MODEL, Reply, chat_server, error, free_port
 
+from chat_serving import KEY, MODEL, Reply, chat_server, error, free_port
 from cofire.errors import EndpointError, InputError
 from cofire.llm import Answer, ChatModel, EndpointModel
 from cofire.llm import endpoint as endpoint_module
@@ -212,3 +213,8 @@ def test_without_the_package_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "openai", None)
     with pytest.raises(EndpointError, match=r"pip install 'cofire\[llm\]'"):
         EndpointModel(MODEL, base_url="http://localhost/v1").complete(["a"])
+
+
+def test_asking_an_endpoint_loads_no_torch():
+    code = "import sys, cofire.llm, cofire.evaluation.judging; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

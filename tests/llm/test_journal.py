@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from serving import KEY, MODEL, Reply, chat_server, error
 
+from chat_serving import KEY, MODEL, Reply, chat_server, error
 from cofire.errors import StoreError
 from cofire.llm import Answer, ChatModel, JournaledModel
 from cofire.llm.journal import question_key

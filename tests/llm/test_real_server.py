@@ -9,10 +9,10 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from serving import free_port
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.import_utils import is_serve_available
 
+from chat_serving import free_port
 from cofire.errors import EndpointError
 from cofire.llm import EndpointModel, JournaledModel, LocalModel
 

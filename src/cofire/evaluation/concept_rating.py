@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float
 from cofire.corpus import NEUTRAL, Corpus, Text
 from cofire.errors import InputError
 from cofire.evaluation.auroc import auroc
+from cofire.evaluation.concept_directions import Direction, LabelledVectors, distinctive_words
 from cofire.evaluation.encoders import TextEncoder
-from cofire.evaluation.encoders import words as words_of
 
 Knowledge: TypeAlias = Literal["learned", "described"]
 """What a concept is known by: sentences of the corpus, or only a label and some words."""
@@ -23,7 +23,6 @@ TELLING_AUROC = 0.7
 _HIGHEST = 2.0
 _FOLDS = 5
 _FEWEST = 5  # training sentences from which a concept is learned
-_WORDS = 8  # distinctive words that stand for a feature's own when descriptions are calibrated
 _BLOCK = 256  # texts encoded at once
 
 
@@ -54,56 +53,6 @@ class ConceptCheck:
     mean_positive: float | None
     mean_negative: float | None
     rated: bool
-
-
-@dataclass(frozen=True, eq=False)
-class _Direction:
-    """A direction in the encoder's space, and the scores of texts without the concept along it."""
-
-    vector: Float[np.ndarray, "channels"]
-    mean: float
-    spread: float
-
-    def score(self, vectors: Float[np.ndarray, "texts channels"]) -> Float[np.ndarray, "texts"]:
-        return (vectors @ self.vector - self.mean) / self.spread
-
-
-@dataclass(frozen=True, eq=False)
-class _Learned:
-    """Training vectors with what they are, and the shape of their cloud."""
-
-    vectors: Float[np.ndarray, "texts channels"]
-    labels: np.ndarray
-    texts: tuple[str, ...]
-    centre: Float[np.ndarray, "channels"] = field(init=False)
-    scale: Float[np.ndarray, "channels"] = field(init=False)
-
-    def __post_init__(self) -> None:
-        variance = self.vectors.var(axis=0)
-        object.__setattr__(self, "centre", self.vectors.mean(axis=0))
-        object.__setattr__(self, "scale", variance + variance.mean())
-
-    def take(self, kept: Bool[np.ndarray, "texts"]) -> "_Learned":
-        texts = tuple(text for text, keep in zip(self.texts, kept, strict=True) if keep)
-        return _Learned(self.vectors[kept], self.labels[kept], texts)
-
-    def learned(self, concept: str) -> _Direction:
-        """Difference of means, each channel over its variance (and the mean variance)."""
-        is_it = self.labels == concept
-        inside = self.vectors[is_it].sum(axis=0)
-        outside = self.centre * len(self.labels) - inside
-        difference = inside / is_it.sum() - outside / (~is_it).sum()
-        return self._direction(difference / self.scale, ~is_it)
-
-    def described(self, vector: Float[np.ndarray, "channels"], without: str | None) -> _Direction:
-        """The description's own place in the cloud; texts of ``without`` are no negatives."""
-        return self._direction((vector - self.centre) / self.scale, self.labels != without)
-
-    def _direction(
-        self, vector: Float[np.ndarray, "channels"], negative: Bool[np.ndarray, "texts"]
-    ) -> _Direction:
-        scores = (self.vectors @ vector)[negative]
-        return _Direction(vector, float(scores.mean()), max(float(scores.std()), 1e-9))
 
 
 class ConceptRater:
@@ -139,7 +88,7 @@ class ConceptRater:
                 f"the corpus has {len(self.concepts)}."
             )
         self.encoder = encoder
-        self._learned = _Learned(
+        self._learned = LabelledVectors(
             encoder.encode([text.text for text in train]),
             np.array([text.label for text in train], dtype=object),
             tuple(text.text for text in train),
@@ -204,7 +153,7 @@ class ConceptRater:
         self,
         concept: str,
         known: Knowledge,
-        direction: _Direction,
+        direction: Direction,
         vectors: Float[np.ndarray, "texts channels"],
         texts: Sequence[Text],
     ) -> ConceptCheck:
@@ -227,7 +176,7 @@ class ConceptRater:
         )
 
     def _rated_texts(
-        self, known: Knowledge, direction: _Direction, texts: Sequence[str]
+        self, known: Knowledge, direction: Direction, texts: Sequence[str]
     ) -> Float[np.ndarray, "texts"]:
         ratings = np.full(len(texts), np.nan)
         for first in range(0, len(texts), _BLOCK):
@@ -236,7 +185,7 @@ class ConceptRater:
         return ratings
 
     def _rated(
-        self, known: Knowledge, direction: _Direction, vectors: Float[np.ndarray, "texts channels"]
+        self, known: Knowledge, direction: Direction, vectors: Float[np.ndarray, "texts channels"]
     ) -> Float[np.ndarray, "texts"]:
         ratings = np.full(len(vectors), np.nan)
         rows = np.flatnonzero(vectors.any(axis=1))
@@ -244,7 +193,7 @@ class ConceptRater:
             ratings[rows] = _HIGHEST * self._maps[known].predict(direction.score(vectors[rows]))
         return ratings
 
-    def _directions(self, learned: _Learned, known: Knowledge) -> list[_Direction]:
+    def _directions(self, learned: LabelledVectors, known: Knowledge) -> list[Direction]:
         """One a concept of the corpus."""
         if known == "learned":
             return [learned.learned(concept) for concept in self.concepts]
@@ -272,30 +221,6 @@ class ConceptRater:
         )
         found = np.diag(auroc(scores, is_it))
         self._unseen[known] = dict(zip(self.concepts, found.tolist(), strict=True))
-
-
-def distinctive_words(
-    texts: Sequence[str], labels: np.ndarray, concept: str, n: int = _WORDS
-) -> tuple[str, ...]:
-    """Words that stand more often in texts of a concept than in others, most telling first.
-
-    By smoothed log-odds: the share of texts that hold the word, two texts of the overall share
-    added on either side, times the number of the concept's texts that hold it.
-    """
-    inside: Counter[str] = Counter()
-    outside: Counter[str] = Counter()
-    n_inside = 0
-    for text, label in zip(texts, labels, strict=True):
-        n_inside += label == concept
-        (inside if label == concept else outside).update(set(words_of(text)))
-    n_outside = len(texts) - n_inside
-
-    def telling(word: str) -> float:
-        share = 2 * (inside[word] + outside[word]) / len(texts)
-        odds = (inside[word] + share) / (n_inside + 2), (outside[word] + share) / (n_outside + 2)
-        return inside[word] * float(np.log(odds[0] / odds[1]))
-
-    return tuple(sorted(inside, key=lambda word: (-telling(word), word))[:n])
 
 
 def _description(label: str, words: Iterable[str]) -> str:

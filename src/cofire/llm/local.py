@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
-
-import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from cofire.errors import InputError
 from cofire.llm.answer import Answer, OnAnswer, Settings
+
+if TYPE_CHECKING:  # endpoints need neither, and their import takes seconds
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
 class LocalModel:
@@ -31,8 +31,8 @@ class LocalModel:
 
     def __init__(
         self,
-        model: PreTrainedModel,
-        tokenizer: PreTrainedTokenizerBase,
+        model: "PreTrainedModel",
+        tokenizer: "PreTrainedTokenizerBase",
         *,
         name: str | None = None,
         max_tokens: int = 256,
@@ -113,6 +113,8 @@ class LocalModel:
         return length if isinstance(length, int) and length > 0 else None
 
     def _generate(self, ids: list[list[int]]) -> list[str]:
+        import torch
+
         width = max(map(len, ids))
         padding = self._tokenizer.pad_token_id
         if padding is None:
