@@ -52,8 +52,12 @@ class LabelledVectors:
         return self._direction(difference / self.scale, ~is_it)
 
     def described(self, vector: Float[np.ndarray, "channels"], without: str | None) -> Direction:
-        """The description's own place in the cloud; texts of ``without`` are no negatives."""
-        return self._direction((vector - self.centre) / self.scale, self.labels != without)
+        """The description's own vector; texts of ``without`` are no negatives.
+
+        Neither centred nor scaled: over training sentences that was better with words (mean AUROC
+        0.74 against 0.70) and no worse with sentence embeddings (0.90).
+        """
+        return self._direction(vector, self.labels != without)
 
     def _direction(
         self, vector: Float[np.ndarray, "channels"], negative: Bool[np.ndarray, "texts"]
