@@ -57,6 +57,13 @@ def test_no_more_requests_at_a_time_than_allowed():
     assert server.log.at_once == 3
 
 
+def test_half_a_character_does_not_stop_a_prompt():
+    with chat_server() as server:
+        (found,) = client(server).complete(["caf\ud800é"])
+    assert found.tries == 1
+    assert server.log.asked == ["caf?é"]
+
+
 def test_nothing_is_sent_for_no_prompts():
     model = EndpointModel(MODEL, base_url="http://127.0.0.1:1/v1")
     assert model.complete([]) == []

@@ -159,6 +159,7 @@ class EndpointModel:
 
         begun = time.monotonic()
         problem, tries = "", 0
+        sent = prompt.encode("utf-8", "replace").decode()  # half a character cannot be sent
         while not stop.is_set():
             asked = None
             tries += 1
@@ -166,7 +167,7 @@ class EndpointModel:
                 text = _answer_text(
                     client.chat.completions.create(
                         model=self._model,
-                        messages=[{"role": "user", "content": prompt}],
+                        messages=[{"role": "user", "content": sent}],
                         temperature=0,
                         max_tokens=self.max_tokens,
                     )
