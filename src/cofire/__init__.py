@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cofire.activations import Activations
-    from cofire.config import CaptureConfig, FitConfig
+    from cofire.config import CaptureConfig, FitConfig, PathConfig
     from cofire.corpus import Corpus, Text
     from cofire.data import load_corpus
     from cofire.dictionary import Dictionary
     from cofire.errors import CofireError
+    from cofire.evaluation.knee import suggest_k
+    from cofire.evaluation.path import PathSettings, PathStep, walk_path
     from cofire.factorization import SemiNMF
     from cofire.interpret.reading import Feature, FeatureSet, read_features
     from cofire.models import CaptureSettings, LanguageModel, capture_activations, load_model
     from cofire.site import Site
-    from cofire.store import ActivationStore, Run
+    from cofire.store import ActivationStore, PathFolder, Run
 
 _HOME = {
     "ActivationStore": "cofire.store",
@@ -31,6 +33,10 @@ _HOME = {
     "FeatureSet": "cofire.interpret.reading",
     "FitConfig": "cofire.config",
     "LanguageModel": "cofire.models",
+    "PathConfig": "cofire.config",
+    "PathFolder": "cofire.store",
+    "PathSettings": "cofire.evaluation.path",
+    "PathStep": "cofire.evaluation.path",
     "Run": "cofire.store",
     "SemiNMF": "cofire.factorization",
     "Site": "cofire.site",
@@ -39,6 +45,8 @@ _HOME = {
     "load_corpus": "cofire.data",
     "load_model": "cofire.models",
     "read_features": "cofire.interpret.reading",
+    "suggest_k": "cofire.evaluation.knee",
+    "walk_path": "cofire.evaluation.path",
 }
 
 __all__ = list(_HOME)

@@ -14,10 +14,11 @@ _COMMANDS = {
     "demo": ("DemoConfig", "Run everything once on a small real model and bundled sentences."),
     "capture": ("CaptureConfig", "Collect a model's activations on texts into a folder."),
     "fit": ("FitConfig", "Factorise activations into features and read what each means."),
+    "path": ("PathConfig", "Vary k or the sparsity; an elbow plot and a suggestion for k."),
     "features": ("FeaturesConfig", "List the features of a run; search and sort them."),
     "show": ("ShowConfig", "Show one feature: contexts, neurons, tokens, concepts."),
     "report": ("ReportConfig", "Write a run's report as one HTML file."),
-    "runs": ("RunsConfig", "List runs and activation folders."),
+    "runs": ("RunsConfig", "List runs, paths and activation folders."),
     "methods": ("MethodsConfig", "List the methods that fit takes."),
 }
 
@@ -38,8 +39,8 @@ def _overview() -> str:
             *lines,
             "",
             "Start with `cofire demo`. `cofire COMMAND --help` explains a command.",
-            "Every command takes --debug (full error traces); capture, fit and demo also take",
-            "--config FILE (YAML settings; flags given beside it win).",
+            "Every command takes --debug (full error traces); capture, fit, path and demo also",
+            "take --config FILE (YAML settings; flags given beside it win).",
             "",
         ]
     )
@@ -110,7 +111,7 @@ def _defaults(kind: type, words: list[str]) -> tuple[object | None, list[str]]:
         if word != "--config" and not word.startswith("--config="):
             continue
         if not issubclass(kind, CaptureConfig):
-            raise InputError("--config goes with capture, fit and demo only.")
+            raise InputError("--config goes with capture, fit, path and demo only.")
         if "=" in word:
             return read_yaml(Path(word.split("=", 1)[1]), kind), words[:i] + words[i + 1 :]
         if i + 1 == len(words):

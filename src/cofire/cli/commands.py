@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from cofire.cli.feature_page import print_feature
-from cofire.cli.listing import print_json, print_listing
+from cofire.cli.listing import check_form, print_json, print_listing
 from cofire.cli.progress import TerminalProgress
 from cofire.config import (
     CaptureConfig,
@@ -17,6 +17,7 @@ from cofire.config import (
     FeaturesConfig,
     FitConfig,
     MethodsConfig,
+    PathConfig,
     ReportConfig,
     RunsConfig,
     ShowConfig,
@@ -57,6 +58,40 @@ def demo(config: DemoConfig) -> None:
     run = jobs.fit(config, TerminalProgress())
     _print_summary(run)
     _say(f"Report: {write_report(run).resolve()}")
+
+
+def path(config: PathConfig) -> None:
+    """Run ``cofire path``."""
+    from cofire import jobs
+    from cofire.report import write_path_page
+
+    check_form(config)
+    folder = jobs.path(config, TerminalProgress())
+    page = write_path_page(folder)
+    records = [
+        {
+            "k": point.n_components,
+            "sparsity": point.sparsity,
+            "held-out loss": point.loss_heldout,
+            "training loss": point.loss_train,
+            "active": point.active,
+            "concepts": point.concepts,
+            "agreement": point.agreement,
+            "survived": point.survived,
+            "seeds agree": point.seed_agreement,
+            "dead": point.dead,
+            "duplicate": point.duplicate,
+            "sweeps": point.sweeps,
+            "seconds": point.seconds,
+            "start": "neighbour" if point.warm else "anew",
+        }
+        for point in folder.points
+    ]
+    print_listing(records, config, empty="No finished point.")
+    if not (config.as_json or config.as_csv):
+        if folder.suggestion is not None:
+            _say("\n" + "\n".join(folder.suggestion.words))
+        _say(f"Page: {page.resolve()}")
 
 
 def features(config: FeaturesConfig) -> None:

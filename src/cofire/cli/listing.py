@@ -35,8 +35,7 @@ def print_listing(
     Raises:
         InputError: when more than one form is asked for.
     """
-    if config.as_json + config.as_csv + config.as_table > 1:
-        raise InputError("--json, --csv and --table exclude one another; give one of them.")
+    check_form(config)
     if config.as_json:
         print_json(list(records))
     elif config.as_csv:
@@ -48,6 +47,16 @@ def print_listing(
         sys.stdout.write(empty + "\n")
     else:
         _print_table(records)
+
+
+def check_form(config: ListingConfig) -> None:
+    """Refuse more than one form.
+
+    Raises:
+        InputError: saying which exclude one another.
+    """
+    if config.as_json + config.as_csv + config.as_table > 1:
+        raise InputError("--json, --csv and --table exclude one another; give one of them.")
 
 
 def print_json(value: Any) -> None:

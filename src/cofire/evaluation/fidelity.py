@@ -10,6 +10,7 @@ from cofire.errors import InputError
 from cofire.types import ActivationMatrix, AtomMatrix, Bool, CodeMatrix, Float, Tensor
 
 _BLOCK_ROWS = 8192  # bounds the residual held at once
+_NO_ROW = "Fidelity needs at least one row; got none."
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,9 @@ def fidelity(
     """
     n_rows = len(X) if rows is None else int(rows.sum())
     if n_rows == 0:
-        raise InputError("Fidelity needs at least one row; got none.")
-    residual = torch.zeros((), dtype=torch.float64)
-    square = torch.zeros((), dtype=torch.float64)
-    total = torch.zeros(X.shape[1], dtype=torch.float64)
-    active, start = 0, 0
+        raise InputError(_NO_ROW)
+    sums = FidelitySums(X.shape[1])
+    start = 0
     blocks = X.chunks(_BLOCK_ROWS) if isinstance(X, Activations) else iter(X.split(_BLOCK_ROWS))
     for x in blocks:
         place = slice(start, start + len(x))
@@ -68,18 +67,54 @@ def fidelity(
         if rows is not None:
             kept = torch.from_numpy(rows[place])
             x, c = x[kept], c[kept]
+        sums.add(x, c, atoms, offset)
+    return sums.result()
+
+
+class FidelitySums:
+    """What ``fidelity`` adds up, for rows that come block by block with their codes.
+
+    Args:
+        n_channels: width of the rows.
+    """
+
+    def __init__(self, n_channels: int) -> None:
+        self._residual = torch.zeros((), dtype=torch.float64)
+        self._square = torch.zeros((), dtype=torch.float64)
+        self._total = torch.zeros(n_channels, dtype=torch.float64)
+        self._active, self._codes, self._rows = 0, 0, 0
+
+    def add(
+        self,
+        x: ActivationMatrix,
+        c: CodeMatrix,
+        atoms: AtomMatrix,
+        offset: Float[Tensor, "channels"] | None = None,
+    ) -> None:
+        """Count some more rows and their codes."""
         x, c = x.float(), c.float()
         x_hat = c @ atoms.float()
         if offset is not None:
             x_hat = x_hat + offset
-        residual += (x - x_hat).double().square().sum().cpu()
-        square += x.double().square().sum().cpu()
-        total += x.double().sum(0).cpu()
-        active += int((c > 0).sum())
-    centred = square - total.square().sum() / n_rows
-    return Fidelity(
-        explained_variance=float(1 - residual / centred) if centred > 0 else None,
-        relative_loss=float(residual / square) if square > 0 else None,
-        code_density=active / (n_rows * codes.shape[1]),
-        rows=n_rows,
-    )
+        self._residual += (x - x_hat).double().square().sum().cpu()
+        self._square += x.double().square().sum().cpu()
+        self._total += x.double().sum(0).cpu()
+        self._active += int((c > 0).sum())
+        self._codes += c.numel()
+        self._rows += len(x)
+
+    def result(self) -> Fidelity:
+        """The figures over all rows so far.
+
+        Raises:
+            InputError: when there was no row.
+        """
+        if self._rows == 0:
+            raise InputError(_NO_ROW)
+        centred = self._square - self._total.square().sum() / self._rows
+        return Fidelity(
+            explained_variance=float(1 - self._residual / centred) if centred > 0 else None,
+            relative_loss=float(self._residual / self._square) if self._square > 0 else None,
+            code_density=self._active / self._codes,
+            rows=self._rows,
+        )

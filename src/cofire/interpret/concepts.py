@@ -1,6 +1,7 @@
 """Which concept of a labelled corpus a feature selects, chosen and judged on different texts."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ from jaxtyping import Float, Int
 
 from cofire.corpus import Corpus
 from cofire.evaluation.auroc import auroc, auroc_interval, auroc_p_value
+from cofire.evaluation.discoveries import discoveries
 from cofire.interpret.contexts import STRONG
 from cofire.types import CodeMatrix, Tensor
 
@@ -85,6 +87,23 @@ class ConceptProfile:
     train: Float[np.ndarray, "features concepts"]
     heldout: Float[np.ndarray, "features concepts"]
     best: tuple[ConceptMatch | None, ...]
+
+
+def sure_concepts(matches: Sequence[ConceptMatch | None]) -> dict[str, int]:
+    """For every concept that some feature surely selects, how many do; most first.
+
+    A feature is counted when it is sure by itself (``ConceptMatch.sure``) and its p-value is a
+    discovery among those of all the features, at a false discovery rate of ``SURE_P``.
+
+    Args:
+        matches: one a feature of a layer.
+    """
+    found = discoveries([None if match is None else match.p_value for match in matches], SURE_P)
+    counts: dict[str, int] = {}
+    for match, discovery in zip(matches, found, strict=True):
+        if match is not None and match.sure and discovery:
+            counts[match.concept] = counts.get(match.concept, 0) + 1
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def text_scores(

@@ -2,5 +2,6 @@
 
 from cofire.jobs.capturing import capture
 from cofire.jobs.fitting import fit
+from cofire.jobs.walking import path
 
-__all__ = ["capture", "fit"]
+__all__ = ["capture", "fit", "path"]

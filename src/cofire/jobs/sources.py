@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from cofire.activations import Activations
-from cofire.config import CaptureConfig, FitConfig
+from cofire.config import CaptureConfig
 from cofire.corpus import Corpus
 from cofire.errors import CofireError, InputError
 from cofire.jobs.capturing import (
@@ -54,9 +54,9 @@ class StoredRows:
 
     Args:
         path: the store.
-        config: which of its layers (None for all), and where to load the model.
-        with_model: whether to load the model, which is only needed to project features on the
-            vocabulary.
+        config: which of its layers (None for all), and where to load the model, which is only
+            needed to project features on the vocabulary.
+        with_model: whether to load it.
 
     Raises:
         InputError: for a layer that the store does not hold, or a setting that is not as it was
@@ -64,7 +64,7 @@ class StoredRows:
     """
 
     def __init__(
-        self, path: Path, config: FitConfig, progress: Progress, *, with_model: bool = True
+        self, path: Path, config: CaptureConfig, progress: Progress, *, with_model: bool = True
     ) -> None:
         self._store = ActivationStore.open(path)
         self.corpus = self._store.corpus

@@ -1,5 +1,6 @@
-"""A run as one HTML file that opens in any browser, without a network."""
+"""A run or a path as one HTML file that opens in any browser, without a network."""
 
+from cofire.report.path_page import write_path_page
 from cofire.report.writing import write_report
 
-__all__ = ["write_report"]
+__all__ = ["write_path_page", "write_report"]

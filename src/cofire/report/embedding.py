@@ -54,9 +54,9 @@ def rounded(value: float | int | None, digits: int = 4) -> float | int | None:
     return int(short) if short.is_integer() and abs(short) < 1e15 else short
 
 
-def stylesheet() -> Markup:
-    """The page's styles."""
-    return Markup("\n".join(_asset(name) for name in _STYLES))
+def stylesheet(*names: str) -> Markup:
+    """The styles of a page: the named assets in order; those of the report without any."""
+    return Markup("\n".join(_asset(name) for name in names or _STYLES))
 
 
 def script() -> Markup:
@@ -65,10 +65,11 @@ def script() -> Markup:
     return Markup(f'\n(() => {{\n"use strict";\n{parts}\n}})();\n')
 
 
-def content_policy(style: str, script: str) -> str:
+def content_policy(style: str, script: str | None = None) -> str:
     """A content security policy that lets the page use this style and script and nothing else."""
+    scripts = "" if script is None else f"script-src '{_digest(script)}'; "
     return (
-        f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; "
+        f"default-src 'none'; style-src '{_digest(style)}'; {scripts}"
         "img-src data:; base-uri 'none'; form-action 'none'"
     )
 

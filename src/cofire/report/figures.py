@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-from cofire.evaluation.discoveries import discoveries
-from cofire.interpret.concepts import SURE_P
+from cofire.interpret.concepts import sure_concepts
 from cofire.interpret.reading import Feature, FeatureSet
 from cofire.site import Site
 from cofire.store import Run
@@ -128,18 +127,8 @@ def concept_names(features: FeatureSet) -> list[str]:
 
 
 def sure_counts(features: FeatureSet) -> dict[str, int]:
-    """For every concept that some feature surely selects, how many do; most first.
-
-    A feature is counted when it is sure by itself (``ConceptMatch.sure``) and its p-value is a
-    discovery among those of all features of the layer, at a false discovery rate of ``SURE_P``.
-    """
-    matches = [feature.concept for feature in features]
-    found = discoveries([None if match is None else match.p_value for match in matches], SURE_P)
-    counts: dict[str, int] = {}
-    for match, discovery in zip(matches, found, strict=True):
-        if match is not None and match.sure and discovery:
-            counts[match.concept] = counts.get(match.concept, 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+    """For every concept that some feature surely selects, how many do; see ``sure_concepts``."""
+    return sure_concepts([feature.concept for feature in features])
 
 
 def concept_grid(

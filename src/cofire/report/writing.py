@@ -1,17 +1,15 @@
 """Write the report of a run."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from cofire.errors import StoreError
 from cofire.interpret.concepts import SURE_AUROC
 from cofire.interpret.reading import FeatureSet
-from cofire.interpret.wording import MISSING, figure, readable
 from cofire.report import facts
 from cofire.report.charts import (
     HEIGHT,
@@ -30,6 +28,7 @@ from cofire.report.figures import (
     sure_counts,
 )
 from cofire.report.payload import layer_payload
+from cofire.report.templating import page_templates
 from cofire.site import Site
 from cofire.store import Run
 from cofire.store.archive import write_atomically
@@ -73,7 +72,7 @@ def render_report(run: Run) -> str:
     figures = layer_figures(run)
     style, code = stylesheet(), script()
     return (
-        _environment()
+        page_templates()
         .get_template("report.html.j2")
         .render(
             policy=Markup(content_policy(style, code)),
@@ -125,50 +124,3 @@ def _layer(
         "uncovered": [name for name in names if name not in counts],
         "data": embed_json(layer_payload(features)),
     }
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("cofire.report", "assets"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_readable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    filters: dict[str, Callable[..., str]] = {
-        "figure": figure,
-        "percent": _percent,
-        "share": _share,
-        "duration": _duration,
-    }
-    environment.filters.update(filters)
-    environment.globals["missing"] = MISSING
-    return environment
-
-
-def _readable(value: Any) -> Any:
-    """Makes every string that a template prints readable; markup is printed as it is."""
-    return readable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _percent(value: float | int | None, digits: int = 2) -> str:
-    return MISSING if value is None else f"{figure(100 * value, digits)}%"
-
-
-def _share(value: float | int | None, digits: int = 3) -> str:
-    """A number around 0 to 1 with as many decimals as its neighbours have."""
-    if value is None:
-        return MISSING
-    return figure(value, digits) if 0 < abs(value) < 0.01 else f"{value:.{digits}f}"
-
-
-def _duration(seconds: float | int | None) -> str:
-    if seconds is None:
-        return MISSING
-    if seconds < 60:
-        return f"{figure(seconds, 2)} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

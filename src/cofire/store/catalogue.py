@@ -1,11 +1,11 @@
-"""What there is below a folder: runs and activation stores."""
+"""What there is below a folder: runs, paths and activation stores."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from cofire.errors import InputError
-from cofire.store import activation_store, run
+from cofire.store import activation_store, path_folder, run
 from cofire.store.archive import MANIFEST
 from cofire.store.text_file import TEXTS
 
@@ -13,7 +13,7 @@ _DEPTH = 3  # folders below the one asked about
 
 
 def catalogue(folder: Path) -> list[dict[str, Any]]:
-    """One record a run or store, oldest first.
+    """One record a run, path or store, oldest first.
 
     Raises:
         InputError: when there is no such folder.
@@ -46,6 +46,9 @@ def _describe(path: Path) -> dict[str, Any] | None:
             done = sum(1 for shard in manifest["shards"] if shard["rows"] is not None)
             total = len(manifest["shards"])
             what = ", ".join(manifest["sites"])
+        elif kind == path_folder.FORMAT:
+            done, total = len(manifest["points"]), len(manifest["steps"])
+            what = f"path of {total} points at {manifest['site']}"
         else:
             return None
         return {
