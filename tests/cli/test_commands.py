@@ -74,6 +74,19 @@ def test_every_command_teaches(command):
     assert "--help" in done.stdout
 
 
+def test_a_path_in_three_forms(folder):
+    words = "path runs/acts --layer 2 -k 3,6 --sparsity 0.1 --max-iter 9 --tol 0.1 -o runs/path"
+    table = cofire(*words.split(), "--device", "cpu", cwd=folder)
+    assert table.returncode == 0, table.stderr
+    assert "No knee: that needs at least 4 points" in table.stdout
+    assert "runs/path/path.html" in table.stdout
+    as_json = json.loads(cofire(*words.split(), "--json", cwd=folder).stdout)
+    as_csv = cofire(*words.split(), "--csv", cwd=folder).stdout
+    assert [record["k"] for record in as_json] == [3, 6]
+    assert [row["k"] for row in csv.DictReader(io.StringIO(as_csv))] == ["3", "6"]
+    assert "path of 2 points" in cofire("runs", cwd=folder).stdout
+
+
 def test_features_in_three_forms(folder):
     as_json = json.loads(cofire("features", "runs/run", "--layer", 2, "--json", cwd=folder).stdout)
     as_csv = cofire("features", "runs/run", "--layer", 2, "--csv", cwd=folder).stdout
@@ -138,6 +151,11 @@ def test_a_resolved_config_makes_the_same_run_again(folder):
         ("fit runs/acts -k 0", 2, "n_components"),
         ("fit runs/acts --sparsity 0", 2, "sparsity"),
         ("fit runs/acts -k 100000", 2, "rows"),
+        ("path runs/acts --k 4,8", 2, "holds layers 0, 2; choose one"),
+        ("path runs/acts --layer 2 --k 8,4", 2, "--k must increase"),
+        ("path runs/acts --layer 2 --k 4,8 --json --csv", 2, "exclude one another"),
+        ("path runs/acts --layer 2 --k 4,8 -o runs/run", 1, "is a cofire-run folder"),
+        ("path nowhere --k 4,8", 1, "nowhere"),
         ("fit runs/acts --layers 1", 2, "holds no layer 1"),
         ("fit --config missing.yaml", 2, "Cannot read the config missing.yaml"),
         ("features runs/run --config x.yaml", 2, "--config goes with"),

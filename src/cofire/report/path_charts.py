@@ -63,7 +63,7 @@ def lines(
     points: Sequence[PathPoint],
     *,
     varies: str,
-    from_zero: bool = False,
+    counts: bool = False,
     chord: bool = False,
     marked: int | None = None,
 ) -> Lines | None:
@@ -75,7 +75,7 @@ def lines(
         columns: names and values, one a point; the second line is drawn paler.
         points: of the path.
         varies: ``n_components`` or ``sparsity``.
-        from_zero: whether the vertical axis begins at 0.
+        counts: whether the figures are counted: the vertical axis begins at 0, in whole steps.
         chord: whether to draw the first line's chord.
         marked: the value of what varies that is suggested.
     """
@@ -85,8 +85,8 @@ def lines(
     if len(known) < 2 or len(at) < 2:
         return None
     x_axis, x_at = _steps(at, varies)
-    low, high = (0.0 if from_zero else min(known)), max(known)
-    y_axis, y_at = axis(y_name, low, high, HEIGHT - _BOTTOM, _TOP, pad=not from_zero)
+    low, high = (0.0 if counts else min(known)), max(known)
+    y_axis, y_at = axis(y_name, low, high, HEIGHT - _BOTTOM, _TOP, pad=not counts, whole=counts)
     series = []
     for look, (name, values) in zip(("first", "second"), columns, strict=False):
         dots = tuple(

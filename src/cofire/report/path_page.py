@@ -121,7 +121,7 @@ def _charts(folder: PathFolder, points: list[PathPoint], knee: int | None) -> li
             [("concepts that some feature surely selects", [p.concepts for p in points])],
             points,
             varies=varies,
-            from_zero=True,
+            counts=True,
         ),
         lines(
             "Features active a token",
@@ -129,7 +129,7 @@ def _charts(folder: PathFolder, points: list[PathPoint], knee: int | None) -> li
             [("features active a token", [p.active for p in points])],
             points,
             varies=varies,
-            from_zero=True,
+            counts=True,
         ),
         lines(
             "Features in poor health",
@@ -140,7 +140,7 @@ def _charts(folder: PathFolder, points: list[PathPoint], knee: int | None) -> li
             ],
             points,
             varies=varies,
-            from_zero=True,
+            counts=True,
         )
         if any(p.dead or p.duplicate for p in points)
         else None,
@@ -150,7 +150,7 @@ def _charts(folder: PathFolder, points: list[PathPoint], knee: int | None) -> li
             [("seconds of a fit", [p.seconds for p in points])],
             points,
             varies=varies,
-            from_zero=True,
+            counts=True,
         ),
     ]
     return [chart for chart in drawn if chart is not None]
