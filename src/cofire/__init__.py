@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from cofire.dictionary import Dictionary
     from cofire.errors import CofireError
     from cofire.evaluation.knee import suggest_k
-    from cofire.evaluation.path import PathSettings, PathStep, walk_path
+    from cofire.evaluation.path import PathSettings, walk_path
+    from cofire.evaluation.path_points import PathStep
     from cofire.factorization import SemiNMF
     from cofire.interpret.reading import Feature, FeatureSet, read_features
     from cofire.models import CaptureSettings, LanguageModel, capture_activations, load_model
@@ -36,7 +37,7 @@ _HOME = {
     "PathConfig": "cofire.config",
     "PathFolder": "cofire.store",
     "PathSettings": "cofire.evaluation.path",
-    "PathStep": "cofire.evaluation.path",
+    "PathStep": "cofire.evaluation.path_points",
     "Run": "cofire.store",
     "SemiNMF": "cofire.factorization",
     "Site": "cofire.site",

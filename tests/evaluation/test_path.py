@@ -10,7 +10,8 @@ from cofire.corpus import Corpus, Text
 from cofire.errors import InputError
 from cofire.evaluation.fidelity import fidelity
 from cofire.evaluation.knee import suggest_k
-from cofire.evaluation.path import PathSettings, PathStep, walk_path
+from cofire.evaluation.path import PathSettings, walk_path
+from cofire.evaluation.path_points import PathStep
 from cofire.factorization.planted import plant, recovery
 
 KNOWN = 20

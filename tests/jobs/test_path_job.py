@@ -14,7 +14,7 @@ import torch
 from cofire import jobs
 from cofire.config import CaptureConfig, PathConfig
 from cofire.errors import InputError, StoreError
-from cofire.evaluation.path import PathStep
+from cofire.evaluation.path_points import PathStep
 from cofire.jobs.walking import path_steps, whole_texts
 from cofire.report import write_path_page
 from cofire.site import Site

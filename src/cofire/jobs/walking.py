@@ -13,7 +13,8 @@ from cofire.activations import Activations
 from cofire.config import DEFAULT_PATH, PathConfig
 from cofire.device import resolve_device
 from cofire.errors import ConvergenceWarning, InputError, StoreError
-from cofire.evaluation.path import PathSettings, PathStep, check_steps, walk_path
+from cofire.evaluation.path import PathSettings, check_steps, walk_path
+from cofire.evaluation.path_points import PathStep
 from cofire.factorization import SweepRecord
 from cofire.jobs.capturing import identity, same_settings
 from cofire.jobs.environment import environment

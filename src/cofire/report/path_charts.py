@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from cofire.evaluation.path import PathPoint
+from cofire.evaluation.path_points import PathPoint
 from cofire.interpret.wording import figure
 from cofire.report.axes import Axis, Tick, axis
 from cofire.report.charts import HEIGHT, WIDTH

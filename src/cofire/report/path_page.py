@@ -5,7 +5,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from cofire.errors import StoreError
-from cofire.evaluation.path import SURVIVING_COSINE, PathPoint
+from cofire.evaluation.path_points import SURVIVING_COSINE, PathPoint
 from cofire.report import facts
 from cofire.report.charts import HEIGHT, WIDTH
 from cofire.report.embedding import content_policy, stylesheet

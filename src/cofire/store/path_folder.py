@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from cofire.errors import StoreError
 from cofire.evaluation.knee import Suggestion, suggest_k
-from cofire.evaluation.path import PathPoint, PathSolution, PathStep
+from cofire.evaluation.path_points import PathPoint, PathSolution, PathStep
 from cofire.site import Site
 from cofire.store.archive import MANIFEST, Archive, damaged, write_atomically
 
