@@ -7,7 +7,14 @@ import pytest
 import torch
 
 import builders
-from cofire.store import ActivationStore, Run, activation_store, run
+from cofire.store import (
+    ActivationStore,
+    PathFolder,
+    Run,
+    activation_store,
+    path_folder,
+    run,
+)
 
 ARCHIVES = Path(__file__).parent / "archives"
 
@@ -20,6 +27,7 @@ def versions(kind: str) -> list[int]:
 def test_every_format_version_has_an_example():
     assert versions("run") == list(range(1, run.FORMAT_VERSION + 1))
     assert versions("activations") == list(range(1, activation_store.FORMAT_VERSION + 1))
+    assert versions("path") == list(range(1, path_folder.FORMAT_VERSION + 1))
 
 
 @pytest.mark.parametrize("version", versions("run"))
@@ -47,3 +55,14 @@ def test_a_stored_activation_store_opens(version):
     assert torch.allclose(found.X, data.X, atol=1e-6)
     assert found.tokens.surface(1) == " cat"
     assert list(found.corpus) == list(data.corpus)
+
+
+@pytest.mark.parametrize("version", versions("path"))
+def test_a_stored_path_opens(version):
+    folder = PathFolder.open(ARCHIVES / f"path-v{version}")
+    assert folder.site == builders.SITE
+    assert folder.varies == "n_components"
+    assert [point.n_components for point in folder.points] == [2, 3]
+    assert [len(solution.atoms) for solution in folder.solutions()] == [2, 2]
+    assert folder.solutions()[1].atoms[0].shape == (3, 12)
+    assert folder.points[0].agreement is None

@@ -270,7 +270,8 @@ class PathConfig(CaptureConfig, ListingConfig):
         1,
         ge=1,
         description="Walk the path with so many seeds and report how well they agree at each "
-        "point; takes as many times as long.",
+        "point; takes as many times as long. Each seed's path keeps what it found early, so that "
+        "seeds may agree less than with --cold.",
     )
     rows: int | None = Field(
         None,

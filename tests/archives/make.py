@@ -13,9 +13,19 @@ HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
 import builders  # noqa: E402
+from cofire.activations import Activations  # noqa: E402
 from cofire.dictionary import Dictionary  # noqa: E402
+from cofire.evaluation.path import PathSettings, walk_path  # noqa: E402
+from cofire.evaluation.path_points import PathStep  # noqa: E402
 from cofire.interpret.reading import read_features  # noqa: E402
-from cofire.store import ActivationStore, Run, activation_store, run  # noqa: E402
+from cofire.store import (  # noqa: E402
+    ActivationStore,
+    PathFolder,
+    Run,
+    activation_store,
+    path_folder,
+    run,
+)
 
 
 def main() -> None:
@@ -49,6 +59,23 @@ def main() -> None:
         objective=[{"iteration": 1, "phase": "released", "relative_loss": 0.5}],
         figures={"seconds": 1.5, "sweeps": 3, "stop_reason": "converged"},
     )
+    make_path(data, model)
+
+
+def make_path(data: Activations, model: dict[str, str]) -> None:
+    """A path of two points with two seeds."""
+    steps = [PathStep(2, 0.3), PathStep(3, 0.3)]
+    folder = PathFolder.create(
+        HERE / f"path-v{path_folder.FORMAT_VERSION}",
+        steps=steps,
+        site=data.site,
+        config={"seeds": 2},
+        model=model,
+        capture={"data": "planted"},
+        corpus={"texts": len(data.corpus), "sha256": data.corpus.fingerprint},
+    )
+    for number, solution in enumerate(walk_path(data, steps, PathSettings(seeds=2, device="cpu"))):
+        folder.write_point(number, solution)
 
 
 if __name__ == "__main__":
