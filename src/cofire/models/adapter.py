@@ -14,7 +14,7 @@ from cofire.models import readout
 from cofire.models.block import linear_weight
 from cofire.models.fingerprint import model_fingerprint
 from cofire.models.handle import SiteHandle
-from cofire.models.structure import find_structure
+from cofire.models.structure import Structure, find_structure
 from cofire.models.tracing import run_trunk
 from cofire.site import Site
 from cofire.types import Float
@@ -51,6 +51,11 @@ class LanguageModel:
         self.licence = licence
         self._structure = find_structure(model)
         self.trunk = self._structure.trunk
+
+    @property
+    def structure(self) -> Structure:
+        """The parts that were found in the model."""
+        return self._structure
 
     @property
     def n_layers(self) -> int:

@@ -1,0 +1,283 @@
+"""Steering features of a model: matched strengths and continuations, many cells at a time."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+import torch
+
+from cofire.errors import InputError
+from cofire.evaluation.kl_search import (
+    Divergence,
+    SearchSettings,
+    kl_divergence,
+    match_strengths,
+)
+from cofire.evaluation.steering_records import (
+    CellKey,
+    Generation,
+    Sign,
+    SteeringCell,
+    SteeringSettings,
+    sample_seed,
+)
+from cofire.models.adapter import LanguageModel
+from cofire.models.generation import Continuation, TextGenerator
+from cofire.models.interventions import Steer
+from cofire.models.prefix import Prefix
+from cofire.models.sampling import uniform_stream
+from cofire.site import Site
+from cofire.types import AtomMatrix, Float, Tensor
+
+CPU_BATCH_ROWS, OTHER_BATCH_ROWS = 128, 1024
+_LOGIT_ROWS = 64
+"""Rows whose logits over the vocabulary are held at once when strengths are searched."""
+
+
+class Steering:
+    """A model and the directions it is steered along, at one site.
+
+    Directions are just vectors: atoms of a dictionary, or random and permuted ones to compare with.
+    Every method takes a list of cells and yields results as they come, so that a caller can keep
+    each and continue later with the cells that are left; a cell's result does not depend on which
+    others are asked for beyond the rounding of the model's numbers.
+
+    Attributes:
+        model: the model.
+        site: where it is steered.
+        settings: how.
+        resumed: whether the layers below the site are computed once a prompt (else every strength
+            tried is a whole forward pass).
+        cached: whether keys and values are kept between tokens.
+        screened: whether a coarse product finds the most likely tokens first, see ``Screen``.
+
+    Args:
+        model: the model.
+        site: where to steer.
+        directions: one a feature [features channels]; only their direction counts.
+        settings: how to steer.
+
+    Raises:
+        InputError: when the directions do not fit the site or are not finite, or a prompt is longer
+            than the model reads.
+        ModelError: when the model lacks the site or a language head.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        site: Site,
+        directions: AtomMatrix,
+        settings: SteeringSettings | None = None,
+    ) -> None:
+        width = model.site_width(site)
+        if directions.shape[1] != width or not torch.isfinite(directions).all():
+            raise InputError(
+                f"Directions must be finite numbers of {width} channels at {site}; got "
+                f"{tuple(directions.shape)}."
+            )
+        self.model, self.site = model, site
+        self.settings = settings or SteeringSettings()
+        self._unit = torch.nn.functional.normalize(directions.to(model.device).float(), dim=1)
+        self._generator = TextGenerator(model)
+        self._ids = [self._tokenize(prompt) for prompt in self.settings.prompts]
+        self._prefixes = [Prefix(model, ids, site) for ids in self._ids]
+        self._base = [self._generator.head.logits(p.run(n_rows=1))[0] for p in self._prefixes]
+        self.resumed = all(prefix.resumed for prefix in self._prefixes)
+        self.cached = self._generator.cached
+        self.screened = self._generator.head.screened
+
+    @property
+    def n_features(self) -> int:
+        """Number of directions."""
+        return len(self._unit)
+
+    def match(self, keys: Sequence[CellKey]) -> Iterator[SteeringCell]:
+        """Find the strength of each cell, see ``match_strengths``.
+
+        Cells come out grouped by prompt, a batch of features at a time. An atom of zeros reaches
+        nothing: its cells are unreachable at strength 0.
+
+        Raises:
+            InputError: when a feature or prompt does not exist.
+        """
+        for prompt, chunk in self._chunks(keys, self._batch_rows):
+            pairs = list(dict.fromkeys((key.feature, key.sign) for key in chunk))
+            place = {pair: number for number, pair in enumerate(pairs)}
+            wanted = [(place[key.feature, key.sign], key.target_kl) for key in chunk]
+            length = self._prefixes[prompt].site_length
+            search = SearchSettings(
+                tolerance=self.settings.tolerance, largest=self.settings.largest_strength * length
+            )
+            matches = match_strengths(self._divergence(prompt, pairs), wanted, search)
+            for key, match in zip(chunk, matches, strict=True):
+                dead = not self._unit[key.feature].any()
+                yield SteeringCell(
+                    key.feature,
+                    key.sign,
+                    key.target_kl,
+                    key.prompt,
+                    alpha=0.0 if dead else match.strength,
+                    reached_kl=0.0 if dead else match.kl,
+                    status="unreachable" if dead else match.status,
+                )
+
+    def generate(self, cells: Sequence[SteeringCell]) -> Iterator[Generation]:
+        """Continue each cell's prompt ``samples`` times, at every position steered.
+
+        Cells that could not be matched are continued at the strength they name; leave them out of
+        the list to save the time.
+
+        Yields:
+            All continuations of a cell in order, cell by cell.
+
+        Raises:
+            InputError: when a feature or prompt does not exist.
+        """
+        settings = self.settings
+        per_pass = max(1, self._batch_rows // settings.samples)
+        by_key = {cell.key: cell for cell in cells}
+        for prompt, chunk in self._chunks([cell.key for cell in cells], per_pass):
+            chosen = [by_key[key] for key in chunk]
+            strengths = torch.tensor([cell.alpha * cell.sign for cell in chosen])
+            directions = self._unit[[cell.feature for cell in chosen]]
+            yield from self._continue(prompt, chosen, Steer(directions, strengths.to(directions)))
+
+    def reference(self, prompt: int = 0, *, samples: int | None = None) -> Iterator[Generation]:
+        """Continuations of the model as it is, for comparison.
+
+        Args:
+            prompt: number of the prompt.
+            samples: how many; as many as a cell has when None.
+        """
+        yield from self._continue(prompt, [None], None, samples=samples)
+
+    def logits(
+        self, cells: Sequence[SteeringCell]
+    ) -> Iterator[tuple[SteeringCell, Float[Tensor, "vocab"]]]:
+        """Next-token logits after the prompt under each cell's steering, float32."""
+        by_key = {cell.key: cell for cell in cells}
+        for prompt, chunk in self._chunks(list(by_key), _LOGIT_ROWS):
+            chosen = [by_key[key] for key in chunk]
+            features = [cell.feature for cell in chosen]
+            signed = [cell.alpha * cell.sign for cell in chosen]
+            for block in self._steered(prompt, features, signed):
+                yield from zip(chosen, block, strict=True)
+
+    def base_logits(self, prompt: int = 0) -> Float[Tensor, "vocab"]:
+        """Next-token logits after the prompt of the model as it is, float32."""
+        return self._base[prompt]
+
+    @property
+    def _batch_rows(self) -> int:
+        standard = CPU_BATCH_ROWS if self.model.device.type == "cpu" else OTHER_BATCH_ROWS
+        return self.settings.batch_rows or standard
+
+    @property
+    def _skip_first(self) -> int:
+        has_bos = self.model.tokenizer.bos_token_id is not None
+        return 1 if has_bos and not self.settings.steer_bos else 0
+
+    def _tokenize(self, prompt: str) -> list[int]:
+        tokenizer = self.model.tokenizer
+        ids = tokenizer(prompt, add_special_tokens=False, verbose=False)["input_ids"]
+        if tokenizer.bos_token_id is not None:
+            ids = [tokenizer.bos_token_id, *ids]
+        longest = self.model.context_length
+        needed = len(ids) + self.settings.new_tokens
+        if not ids or (longest is not None and needed > longest):
+            raise InputError(
+                f"Prompt {prompt!r} has {len(ids)} tokens, which with new tokens makes {needed}; "
+                f"give at least one and, with new tokens, at most {longest}."
+            )
+        return [int(i) for i in ids]
+
+    def _chunks(self, keys: Sequence[CellKey], size: int) -> Iterator[tuple[int, list[CellKey]]]:
+        """Cells of one prompt, at most ``size`` at a time, in the order of first appearance."""
+        order = {
+            prompt: place for place, prompt in enumerate(dict.fromkeys(k.prompt for k in keys))
+        }
+        for key in keys:
+            if not 0 <= key.feature < self.n_features or not 0 <= key.prompt < len(self._ids):
+                raise InputError(
+                    f"There is no cell {key}: {self.n_features} features and {len(self._ids)} "
+                    "prompts, both counted from 0."
+                )
+        ordered = sorted(keys, key=lambda key: order[key.prompt])
+        for prompt, group in groupby(ordered, key=lambda key: key.prompt):
+            members = list(group)
+            for start in range(0, len(members), size):
+                yield prompt, members[start : start + size]
+
+    def _divergence(self, prompt: int, pairs: Sequence[tuple[int, Sign]]) -> Divergence:
+        """KL at strengths of (feature, sign) pairs, which go by their numbers."""
+
+        def divergence(numbers: Sequence[int], strengths: Sequence[float]) -> list[float]:
+            features = [pairs[number][0] for number in numbers]
+            signed = [a * pairs[n][1] for n, a in zip(numbers, strengths, strict=True)]
+            found = [
+                kl_divergence(self._base[prompt], logits)
+                for logits in self._steered(prompt, features, signed)
+            ]
+            return [float(kl) for kl in torch.cat(found).tolist()]
+
+        return divergence
+
+    def _steered(
+        self, prompt: int, features: Sequence[int], signed: Sequence[float]
+    ) -> Iterator[Float[Tensor, "batch vocab"]]:
+        """Logits after the prompt for features at signed strengths, a block of rows at a time."""
+        prefix = self._prefixes[prompt]
+        for start in range(0, len(features), _LOGIT_ROWS):
+            block = slice(start, start + _LOGIT_ROWS)
+            directions = self._unit[list(features[block])]
+            strengths = torch.tensor(list(signed[block])).to(directions)
+            where = prefix.positions(len(directions), self._skip_first)
+            stream = prefix.run(Steer(directions, strengths), n_rows=len(directions), where=where)
+            yield self._generator.head.logits(stream)
+
+    def _continue(
+        self,
+        prompt: int,
+        cells: Sequence[SteeringCell | None],
+        intervention: Steer | None,
+        *,
+        samples: int | None = None,
+    ) -> Iterator[Generation]:
+        settings = self.settings
+        n_samples = settings.samples if samples is None else samples
+        keys = [None if cell is None else cell.key for cell in cells]
+        seeds = [
+            sample_seed(settings.seed, settings.prompts[prompt], key, sample)
+            for key in keys
+            for sample in range(n_samples)
+        ]
+        uniforms = torch.stack([uniform_stream(seed, settings.new_tokens) for seed in seeds])
+        found = self._generator.generate(
+            self._ids[prompt],
+            uniforms,
+            cells=torch.arange(len(cells)).repeat_interleave(n_samples),
+            site=None if intervention is None else self.site,
+            intervention=intervention,
+            skip_first=self._skip_first,
+            sampling=settings.sampling,
+        )
+        for place, (continuation, seed) in enumerate(zip(found, seeds, strict=True)):
+            yield Generation(
+                cell=cells[place // n_samples],
+                prompt=prompt,
+                sample=place % n_samples,
+                text=self._text(prompt, continuation),
+                token_ids=continuation.token_ids,
+                ended=continuation.ended,
+                seed=seed,
+            )
+
+    def _text(self, prompt: int, continuation: Continuation) -> str:
+        """Decoded after the prompt, since some tokenizers drop the space of a text's first word."""
+        tokenizer = self.model.tokenizer
+        options = {"skip_special_tokens": True, "clean_up_tokenization_spaces": False}
+        before = str(tokenizer.decode(self._ids[prompt], **options))
+        whole = str(tokenizer.decode([*self._ids[prompt], *continuation.token_ids], **options))
+        if whole.startswith(before):
+            return whole[len(before) :]
+        return str(tokenizer.decode(list(continuation.token_ids), **options))
