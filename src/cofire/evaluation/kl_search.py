@@ -20,6 +20,8 @@ GRID_POINTS = 14
 
 _FIRST_GRID_POINTS, _MORE_GRID_POINTS = 8, 2
 _MAX_ROUNDS = 40
+_NARROWEST = 1e-4
+"""Relative width of a bracket in which searching ends."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,8 @@ class StrengthMatch:
         strength: α ≥ 0; of an unreachable target the one with the largest divergence.
         kl: divergence at that strength, in nats.
         status: ``found`` within the tolerance; ``unreachable`` when no strength of the grid leads
-            to so large a divergence; ``inexact`` when the divergence jumps past the target.
+            to so large a divergence, or only ones at which the model gives no numbers;
+            ``inexact`` when the divergence jumps past the target.
     """
 
     strength: float
@@ -119,18 +122,17 @@ def match_strengths(
     searches: dict[int, _Search] = {}
     for place, (direction, target) in enumerate(wanted):
         points = grid[direction]
-        above = next((i for i, (_, kl) in enumerate(points) if kl >= target), None)
+        above = next((i for i, (_, kl) in enumerate(points) if not kl < target), None)
         if above is None:
-            strength, kl = max(points, key=lambda point: -1 if math.isnan(point[1]) else point[1])
+            strength, kl = max(points, key=lambda point: point[1])
             # The tolerance holds here too: a curve may level out at the very target.
             near = abs(kl - target) <= settings.tolerance * target
             matches.append(StrengthMatch(strength, kl, "found" if near else "unreachable"))
         else:
-            low = points[above - 1] if math.isfinite(points[above - 1][1]) else (0.0, 0.0)
-            searches[place] = _Search(direction, target, low, points[above])
+            searches[place] = _Search(direction, target, points[above - 1], points[above])
             matches.append(None)
     for step in range(_MAX_ROUNDS):
-        open_places = [p for p in searches if not searches[p].within(settings.tolerance)]
+        open_places = [p for p in searches if searches[p].goes_on(settings.tolerance)]
         if not open_places:
             break
         tries = [searches[place].propose(step) for place in open_places]
@@ -162,7 +164,7 @@ def _walk_grid(
         open_directions = [
             direction
             for direction in open_directions
-            if not any(kl >= highest[direction] for _, kl in points[direction])
+            if all(kl < highest[direction] for _, kl in points[direction])
         ]
         start, stop = stop, stop + _MORE_GRID_POINTS
     return points
@@ -177,15 +179,16 @@ class _Search:
         self.direction = direction
         self.target = target
         self._low, self._high = low, high
+        if math.isnan(high[1]):
+            self._high = (high[0], math.inf)
 
     def propose(self, step: int) -> float:
         """The strength to try next, inside the bracket."""
         (a, kl_a), (b, kl_b) = self._low, self._high
         bisects = step % 4 == 3
-        if a == 0 or kl_a <= 0:
-            guess = b / 2 if bisects else b * math.sqrt(self.target / kl_b)
-            return min(max(guess, a + (b - a) * 0.01), b - (b - a) * 0.01)
-        if bisects or not math.isfinite(kl_b):
+        if a == 0:
+            return b / 2 if bisects else b * min(math.sqrt(self.target / kl_b), 0.99)
+        if bisects or kl_a <= 0 or not math.isfinite(kl_b):
             return math.sqrt(a * b)
         share = math.log(self.target / kl_a) / math.log(kl_b / kl_a)
         share = min(max(share, 0.01), 0.99)
@@ -206,7 +209,14 @@ class _Search:
         """Whether that end is near enough."""
         return abs(self.nearest()[1] - self.target) <= tolerance * self.target
 
+    def goes_on(self, tolerance: float) -> bool:
+        """Whether another step may find what was not found yet."""
+        return not self.within(tolerance) and self._high[0] > self._low[0] * (1 + _NARROWEST)
+
     def result(self, tolerance: float) -> StrengthMatch:
-        """What was found so far."""
+        """What was found so far; nothing lies beyond strengths that give no number."""
         strength, kl = self.nearest()
-        return StrengthMatch(strength, kl, "found" if self.within(tolerance) else "inexact")
+        if self.within(tolerance):
+            return StrengthMatch(strength, kl, "found")
+        beyond = math.isinf(self._high[1])
+        return StrengthMatch(strength, kl, "unreachable" if beyond else "inexact")

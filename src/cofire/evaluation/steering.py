@@ -49,6 +49,7 @@ class Steering:
             tried is a whole forward pass).
         cached: whether keys and values are kept between tokens.
         screened: whether a coarse product finds the most likely tokens first, see ``Screen``.
+        packed: whether linear maps run through packed weights, see ``PackedLinears``.
 
     Args:
         model: the model.
@@ -85,6 +86,7 @@ class Steering:
         self.resumed = all(prefix.resumed for prefix in self._prefixes)
         self.cached = self._generator.cached
         self.screened = self._generator.head.screened
+        self.packed = self._generator.packed
 
     @property
     def n_features(self) -> int:

@@ -17,6 +17,7 @@ from cofire.errors import InputError
 from cofire.models.adapter import LanguageModel
 from cofire.models.head import Head
 from cofire.models.interventions import Intervention, intervening
+from cofire.models.packing import PackedLinears
 from cofire.models.prefix import FORWARD_ERRORS, last_stream, same_numbers
 from cofire.models.sampling import SamplingSettings, draw, kept_probabilities
 from cofire.models.tracing import accepts, probe_ids
@@ -60,9 +61,11 @@ class TextGenerator:
         self.model = model
         self.head = head or Head(model)
         self.stop_ids = _stop_ids(model)
+        self._packed: PackedLinears | None = None
         self.cached = self._can_cache()
         if not self.cached:
             logger.warning("%s keeps no keys and values here; generation is slow", model.name)
+        self._packed = PackedLinears.where_faster(model.trunk)
 
     def generate(
         self,
@@ -141,10 +144,15 @@ class TextGenerator:
         inputs: dict[str, Any] = {"past_key_values": cache, "use_cache": True}
         if accepts(self.model.trunk, "position_ids"):
             inputs["position_ids"] = _counted(tokens, past)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._packed.used() if self._packed else nullcontext():
             return self.model.trunk(
                 input_ids=tokens, attention_mask=mask.to(tokens.device), **inputs
             )
+
+    @property
+    def packed(self) -> bool:
+        """Whether linear maps run through packed weights, see ``PackedLinears``."""
+        return self._packed is not None
 
     def new_cache(self) -> DynamicCache | None:
         """An empty cache, None when none is kept."""
