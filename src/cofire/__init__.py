@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from cofire.evaluation.knee import suggest_k
     from cofire.evaluation.path import PathSettings, walk_path
     from cofire.evaluation.path_points import PathStep
+    from cofire.evaluation.steering import Steering
+    from cofire.evaluation.steering_records import SteeringCell, SteeringSettings, plan_cells
     from cofire.factorization import SemiNMF
     from cofire.interpret.reading import Feature, FeatureSet, read_features
     from cofire.models import CaptureSettings, LanguageModel, capture_activations, load_model
@@ -41,10 +43,14 @@ _HOME = {
     "Run": "cofire.store",
     "SemiNMF": "cofire.factorization",
     "Site": "cofire.site",
+    "Steering": "cofire.evaluation.steering",
+    "SteeringCell": "cofire.evaluation.steering_records",
+    "SteeringSettings": "cofire.evaluation.steering_records",
     "Text": "cofire.corpus",
     "capture_activations": "cofire.models",
     "load_corpus": "cofire.data",
     "load_model": "cofire.models",
+    "plan_cells": "cofire.evaluation.steering_records",
     "read_features": "cofire.interpret.reading",
     "suggest_k": "cofire.evaluation.knee",
     "walk_path": "cofire.evaluation.path",
