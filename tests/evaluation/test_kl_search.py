@@ -95,6 +95,12 @@ def test_numbers_that_overflow_count_as_too_far() -> None:
     assert 0.01 < beyond.kl < 0.09
 
 
+def test_a_model_that_gives_no_numbers_at_all() -> None:
+    match = match_strengths(Meter([lambda a: math.nan]), [(0, 0.1)], SearchSettings())[0]
+    assert match.status == "unreachable"
+    assert (match.strength, match.kl) == (0.0, 0.0)
+
+
 @pytest.mark.parametrize("target", [0.0, -1.0, math.inf, math.nan])
 def test_targets_that_make_no_sense(target: float) -> None:
     with pytest.raises(InputError, match="above 0 nats"):

@@ -185,10 +185,10 @@ class _Search:
     def propose(self, step: int) -> float:
         """The strength to try next, inside the bracket."""
         (a, kl_a), (b, kl_b) = self._low, self._high
-        bisects = step % 4 == 3
+        bisects = step % 4 == 3 or not math.isfinite(kl_b)
         if a == 0:
             return b / 2 if bisects else b * min(math.sqrt(self.target / kl_b), 0.99)
-        if bisects or kl_a <= 0 or not math.isfinite(kl_b):
+        if bisects or kl_a <= 0:
             return math.sqrt(a * b)
         share = math.log(self.target / kl_a) / math.log(kl_b / kl_a)
         share = min(max(share, 0.01), 0.99)
