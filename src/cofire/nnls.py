@@ -27,19 +27,15 @@ once that move is within rounding of the row's largest code.
 """
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 
 from cofire.errors import ConvergenceWarning, InputError
+from cofire.threads import side_by_side, single_threaded, workers_for
 from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Tensor
 
 DEFAULT_TOL = 1e-5
 """Relative residual at which a row counts as solved; float32 reaches about 1e-6."""
-
-SMALL_WORK = 2e8
-"""Multiplications in a pass over data that are not worth a second thread."""
 
 _MAX_ROUNDS = 100
 _SWEEPS_A_ROUND = 3
@@ -49,31 +45,9 @@ _RIDGE = 1e-3
 _ROUNDINGS = 8  # a move below this many roundings of the largest code of the row is noise
 _BLOCK = 32  # atoms whose mutual updates are kept in one small matrix; see descend_codes
 _TILE_ROWS = 4096  # one coordinate of a tile stays in the processor's first-level cache
-_BATCH_BYTES = 256 * 2**20
+_BATCH_ROWS = {"cpu": 2048}  # elsewhere all at once: the caller gives tiles that fit
 _ACTIVE_BYTES = 64 * 2**20
 _ACTIVE_SWEEPS = 50  # of coordinate descent on the few codes that a row may keep
-
-
-@contextmanager
-def single_threaded(device: torch.device, work: float = 0.0) -> Iterator[None]:
-    """Run small CPU operations on one thread; do nothing elsewhere or for much work.
-
-    Operations of some microseconds gain nothing from a second thread, and on a busy machine every
-    thread barrier may cost a scheduling slice: measured 10 to 100 times slower.
-
-    Args:
-        device: where the operations run.
-        work: multiplications in one pass; from 2e8 on (some milliseconds) nothing is changed.
-    """
-    threads = torch.get_num_threads()
-    if device.type != "cpu" or threads == 1 or work > SMALL_WORK:
-        yield
-        return
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def descend_codes(
@@ -214,7 +188,8 @@ def nonnegative_codes(
             improved given that the others are zero. None for no limit.
         tol: relative residual at which a row is done (module docstring); above 0.
         max_rounds: most rounds of coordinate descent and Newton steps; 2 to 6 are usual.
-        batch_rows: rows solved together; by default as many as fit some 256 MiB.
+        batch_rows: rows solved together; 2048 by default on CPUs, where several batches are
+            solved at a time; elsewhere all.
 
     Returns:
         C on the device of X, in float64 for float64 data, else in float32.
@@ -233,20 +208,25 @@ def nonnegative_codes(
     unit, norms = unit_atoms(D.to(dtype))
     gram = unit @ unit.T
     scaling = torch.where(norms > 0, 1 / norms, 0.0)[:, None]
+    work = float(X.numel()) * len(D)
     if batch_rows is None:
-        batch_rows = max(1024, _BATCH_BYTES // (4 * (X.shape[1] + 8 * len(D))))
+        batch_rows = _BATCH_ROWS.get(X.device.type, len(X))
     if max_active is not None:
         batch_rows = min(batch_rows, _active_rows(max_active))
     codes = torch.empty(X.shape[0], D.shape[0], dtype=dtype, device=X.device)
-    with single_threaded(X.device, float(X.numel()) * len(D)):
-        for start in range(0, X.shape[0], batch_rows):
-            batch = X[start : start + batch_rows].to(dtype)
-            scale = torch.linalg.vector_norm(batch, dim=1)
-            target = unit @ batch.T - penalty * scaling
-            solved = _solve(target, gram, scale, tol, max_rounds)
-            if max_active is not None and max_active < len(D):
-                solved = _improve_active(solved, target, gram, _ACTIVE_SWEEPS, max_active)
-            codes[start : start + batch_rows] = (solved * scaling).T
+
+    def encode(worker: int, start: int) -> None:
+        batch = X[start : start + batch_rows].to(dtype)
+        scale = torch.linalg.vector_norm(batch, dim=1)
+        target = unit @ batch.T - penalty * scaling
+        solved = _solve(target, gram, scale, tol, max_rounds)
+        if max_active is not None and max_active < len(D):
+            solved = _improve_active(solved, target, gram, _ACTIVE_SWEEPS, max_active)
+        codes[start : start + batch_rows] = (solved * scaling).T
+
+    with single_threaded(X.device, work):
+        starts = range(0, len(X), max(1, batch_rows))
+        side_by_side(encode, starts, workers=workers_for(X.device, work))
     return codes
 
 

@@ -17,7 +17,7 @@ Sources: Gillis & Kumar, arXiv:1410.7220 (block coordinate descent for semi-NMF)
 
 import torch
 
-from cofire.nnls import single_threaded
+from cofire.threads import single_threaded
 from cofire.types import AtomMatrix, Float, Int, Tensor
 
 _BLOCK = 32

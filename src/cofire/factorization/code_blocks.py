@@ -8,10 +8,12 @@ ever copied.
 import mmap
 import os
 import tempfile
+import threading
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,7 +27,7 @@ _SLACK = 1.25  # blocks that change little keep their memory
 
 
 class CodeBlocks(ABC):
-    """One set of codes."""
+    """One set of codes. Threads may read and write different blocks at the same time."""
 
     @abstractmethod
     def read(self, block: int) -> Float[Tensor, "features rows"] | None:
@@ -98,7 +100,7 @@ class CodesInMemory(CodeBlocks):
     """Codes in memory; on CPUs those that are mostly zero by their nonzero entries."""
 
     def __init__(self) -> None:
-        self._blocks: list[Tensor | _Room] = []
+        self._blocks: dict[int, Tensor | _Room] = {}
 
     @property
     def n_blocks(self) -> int:
@@ -107,20 +109,25 @@ class CodesInMemory(CodeBlocks):
 
     def read(self, block: int) -> Float[Tensor, "features rows"] | None:
         """See ``CodeBlocks.read``."""
-        if block >= len(self._blocks):
-            return None
-        codes = self._blocks[block]
+        codes = self._blocks.get(block)
         return codes.get() if isinstance(codes, _Room) else codes
 
     def write(self, block: int, codes: Float[Tensor, "features rows"]) -> None:
         """See ``CodeBlocks.write``."""
-        if block == len(self._blocks):
-            self._blocks.append(codes if codes.device.type != "cpu" else _Room())
-        room = self._blocks[block]
+        if codes.device.type != "cpu":
+            self._blocks[block] = codes
+            return
+        room = self._blocks.setdefault(block, _Room())
         if isinstance(room, _Room):
             room.put(codes)
-        else:
-            self._blocks[block] = codes
+
+
+class _Place(NamedTuple):
+    """Where a block lies in a file."""
+
+    start: int
+    shape: torch.Size
+    dtype: torch.dtype
 
 
 class CodesOnDisk(CodeBlocks):
@@ -136,7 +143,9 @@ class CodesOnDisk(CodeBlocks):
         self._file, name = tempfile.mkstemp(dir=folder)
         Path(name).unlink()
         weakref.finalize(self, os.close, self._file)
-        self._places: list[tuple[int, tuple[int, int], torch.dtype]] = []
+        self._places: dict[int, _Place] = {}
+        self._end = 0
+        self._growing = threading.Lock()
 
     @property
     def n_blocks(self) -> int:
@@ -145,7 +154,7 @@ class CodesOnDisk(CodeBlocks):
 
     def read(self, block: int) -> Float[Tensor, "features rows"] | None:
         """See ``CodeBlocks.read``."""
-        if block >= len(self._places):
+        if block not in self._places:
             return None
         start, shape, dtype = self._places[block]
         codes = torch.empty(shape, dtype=dtype)
@@ -162,11 +171,11 @@ class CodesOnDisk(CodeBlocks):
             StoreError: when the disk is full.
         """
         values = codes.contiguous().cpu().numpy()
-        if block == len(self._places):
-            start, shape, _ = self._places[-1] if self._places else (0, (0, 0), codes.dtype)
-            start += shape[0] * shape[1] * codes.dtype.itemsize
-            self._places.append((start, (codes.shape[0], codes.shape[1]), codes.dtype))
-        start = self._places[block][0]
+        with self._growing:
+            if block not in self._places:
+                self._places[block] = _Place(self._end, codes.shape, codes.dtype)
+                self._end += values.nbytes
+        start = self._places[block].start
         memory = values.reshape(-1).view(np.uint8).data
         done = 0
         try:

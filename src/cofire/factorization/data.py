@@ -88,6 +88,10 @@ class DataMatrix:
         self.squared_norm = sum(ranks.gather(float((weights * norms.square()).sum())))
         self.median_row_norm = _weighted_median(norms, weights, ranks)
 
+    def work(self, n_features: int) -> float:
+        """Multiplications of one product of this process's rows with codes."""
+        return float(self.n_rows) * self.n_channels * n_features
+
     @classmethod
     def of(cls, *shards: Tensor, compute_dtype: torch.dtype = torch.float32) -> "DataMatrix":
         """Rows in memory."""

@@ -26,15 +26,17 @@ from cofire.factorization.atoms import shared_budget
 from cofire.factorization.checkpoint import Place
 from cofire.factorization.code_blocks import CodeBlocks, CodesInMemory, CodesOnDisk
 from cofire.factorization.constraints import keep_largest
+from cofire.factorization.data import Tile
 from cofire.factorization.history import History, Phase, SweepRecord
 from cofire.factorization.initialization import initial_atoms, more_atoms
 from cofire.factorization.momentum import Momentum
-from cofire.factorization.objective import Products, squared_error
+from cofire.factorization.objective import squared_error
 from cofire.factorization.repair import apply_swaps, propose_swaps
 from cofire.factorization.solver import Factors, Problem, StopReason
-from cofire.factorization.sweep import Ahead, Point, SweepOutcome, sweep
+from cofire.factorization.sweep import Ahead, Point, Sums, SweepOutcome, sweep
 from cofire.factorization.updates import Updates
 from cofire.nnls import nonnegative_codes, unit_atoms
+from cofire.threads import side_by_side, workers_for
 from cofire.types import AtomMatrix, Int, Tensor
 
 STOP_WINDOW = 5
@@ -272,19 +274,19 @@ class Descent:
         atoms, _ = unit_atoms(self._here.atoms)
         self._momentum = Momentum()
         codes = self._spare()
-        products = Products(len(atoms), data.n_channels, data.device)
-        sums = products.gram.new_zeros(2)
-        for block, (_, X, weights) in enumerate(data.tiles()):
+        workers = workers_for(data.device, data.work(len(atoms)))
+        sums = [Sums(len(atoms), data.n_channels, data.device) for _ in range(workers)]
+
+        def encode(worker: int, numbered: tuple[int, Tile]) -> None:
+            block, (_, X, weights) = numbered
             solved = nonnegative_codes(
                 X, atoms, penalty=self._end_penalty, max_active=self._problem.max_active
             ).T.contiguous()
             codes.write(block, solved)
-            products.add(solved, X, weights)
-            amounts = solved.sum(dim=0, dtype=sums.dtype)
-            sums[0] += amounts.sum() if weights is None else amounts @ weights.to(sums.dtype)
-            sums[1] += torch.count_nonzero(solved)
-        products.add_others(data.ranks)
-        total, positive = data.ranks.add(sums).tolist()
+            sums[worker].add(solved, X, weights)
+
+        side_by_side(encode, enumerate(data.tiles()), workers=workers)
+        products, total, positive = Sums.together(sums, data.ranks)
         loss = squared_error(data.squared_norm, products.cross, products.gram, atoms)
         self._history.add(
             "final",

@@ -8,8 +8,8 @@ or third digit.
 import torch
 
 from cofire.factorization.data import widest_float
-from cofire.nnls import SMALL_WORK
 from cofire.ranks import Ranks
+from cofire.threads import SMALL_WORK
 from cofire.types import ActivationMatrix, AtomMatrix, Float, Tensor
 
 

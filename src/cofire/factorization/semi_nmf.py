@@ -16,7 +16,7 @@ from cofire.errors import ConvergenceWarning, InputError
 from cofire.factorization.checkpoint import Checkpoint
 from cofire.factorization.code_blocks import stacked
 from cofire.factorization.constraints import kept_entries
-from cofire.factorization.data import DataMatrix
+from cofire.factorization.data import DataMatrix, Tile
 from cofire.factorization.history import Callback, History, SweepRecord
 from cofire.factorization.parameters import (
     check_parameters,
@@ -37,8 +37,9 @@ from cofire.factorization.validation import (
     moved,
     storage_dtype,
 )
-from cofire.nnls import nonnegative_codes, single_threaded
+from cofire.nnls import nonnegative_codes
 from cofire.ranks import ONE, ProcessGroup, Ranks
+from cofire.threads import side_by_side, single_threaded, workers_for
 from cofire.types import Tensor
 
 logger = logging.getLogger(__name__)
@@ -196,10 +197,15 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         data = self._prepared(X, reset=False, dtype=None)
         atoms = torch.from_numpy(self.components_).to(data.device)
         codes = torch.empty(data.n_rows, len(atoms), dtype=data.compute_dtype, device=data.device)
-        for rows, tile, _ in data.tiles():
-            codes[rows] = nonnegative_codes(
-                tile, atoms, penalty=self.code_penalty_, max_active=self.max_active
+
+        def encode(worker: int, tile: Tile) -> None:
+            codes[tile.rows] = nonnegative_codes(
+                tile.X, atoms, penalty=self.code_penalty_, max_active=self.max_active
             )
+
+        workers = workers_for(data.device, data.work(len(atoms)))
+        with single_threaded(data.device, data.work(len(atoms))):
+            side_by_side(encode, data.tiles(), workers=workers)
         return handed_back(codes, X)
 
     def inverse_transform(self, X: DataLike) -> np.ndarray | Tensor:

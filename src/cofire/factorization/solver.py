@@ -58,7 +58,7 @@ class Problem:
     @property
     def work(self) -> float:
         """Multiplications of one product of the data with the codes."""
-        return float(self.data.n_rows) * self.data.n_channels * self.n_features
+        return self.data.work(self.n_features)
 
     @property
     def absolute_penalty(self) -> float:

@@ -10,7 +10,9 @@ from cofire.factorization.code_blocks import CodeBlocks
 from cofire.factorization.data import DataMatrix
 from cofire.factorization.objective import Products, squared_error
 from cofire.factorization.updates import Updates
-from cofire.nnls import single_threaded, unit_atoms
+from cofire.nnls import unit_atoms
+from cofire.ranks import Ranks
+from cofire.threads import single_threaded
 from cofire.types import ActivationMatrix, AtomMatrix, Float, Int, Tensor
 
 # Below this density of the atoms, turning a tile of X and gathering rows of X^T beats the dense
@@ -90,8 +92,7 @@ def sweep(
     atoms, norms = unit_atoms(atoms)
     gram = atoms @ atoms.T
     correlate = Correlator(atoms, int(kept.max()))
-    products = Products(len(atoms), data.n_channels, data.device)
-    total, positive = products.gram.new_zeros(2)
+    sums = Sums(len(atoms), data.n_channels, data.device)
     for block, (_, X, weights) in enumerate(data.tiles()):
         target = correlate(X).sub_(penalty)
         codes = _begin(here, ahead, block, target)
@@ -100,12 +101,8 @@ def sweep(
         codes.mul_(norms[:, None])
         updates.improve_codes(codes, target, gram)
         into.write(block, codes)
-        products.add(codes, X, weights)
-        sums = codes.sum(dim=0, dtype=total.dtype)
-        total += sums.sum() if weights is None else sums @ weights.to(sums.dtype)
-        positive += torch.count_nonzero(codes)
-    products.add_others(data.ranks)
-    total, positive = data.ranks.add(torch.stack([total, positive])).tolist()
+        sums.add(codes, X, weights)
+    products, total, positive = Sums.together([sums], data.ranks)
     updates.improve_atoms(
         atoms,
         products.cross.to(atoms.dtype),
@@ -123,6 +120,39 @@ def sweep(
         code_density=positive / max(1, data.total_rows * len(atoms)),
         support_churn=new / max(1, int(kept_now.sum())),
     )
+
+
+class Sums:
+    """What a worker adds up over its tiles: the products, the codes and how many are positive."""
+
+    def __init__(self, n_features: int, n_channels: int, device: torch.device) -> None:
+        self.products = Products(n_features, n_channels, device)
+        self.total, self.positive = self.products.gram.new_zeros(2)
+
+    def add(
+        self,
+        codes: Float[Tensor, "features rows"],
+        X: ActivationMatrix,
+        weights: Float[Tensor, "rows"] | None,
+    ) -> None:
+        """Count one tile; ``codes`` is C^T."""
+        self.products.add(codes, X, weights)
+        amounts = codes.sum(dim=0, dtype=self.total.dtype)
+        self.total += amounts.sum() if weights is None else amounts @ weights.to(amounts.dtype)
+        self.positive += torch.count_nonzero(codes)
+
+    @staticmethod
+    def together(sums: list["Sums"], ranks: Ranks) -> tuple[Products, float, float]:
+        """Products, sum of the codes and number of positive ones, of all workers and processes."""
+        first, *others = sums
+        for other in others:
+            first.products.cross += other.products.cross
+            first.products.gram += other.products.gram
+            first.total += other.total
+            first.positive += other.positive
+        first.products.add_others(ranks)
+        total, positive = ranks.add(torch.stack([first.total, first.positive])).tolist()
+        return first.products, total, positive
 
 
 def _begin(
