@@ -20,7 +20,7 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,17 +31,22 @@ from cofire.errors import ConvergenceWarning
 from cofire.factorization import SemiNMF
 from cofire.factorization.constraints import keep_largest, kept_entries
 from cofire.factorization.planted import plant, recovery
+from measuring import median_seconds
 
 PLANTED: dict[str, dict[str, float]] = {
     "easy": {"overlap": 0.0, "code_density": 0.05, "noise": 0.1},
     "hard": {"overlap": 0.5, "code_density": 0.1, "noise": 0.3},
 }
-SECONDS_A_PROBE = 0.3
+CURVE_POINTS = 200
+DUPLICATE_COSINE = 0.95
 
 
 @dataclass
 class SeedResult:
-    """One seed of one method; ``recovered`` is the share of planted atoms with cosine > 0.9."""
+    """One seed of one method; ``recovered`` is the share of planted atoms with cosine > 0.9.
+
+    ``curve`` is the loss over the seconds, thinned out.
+    """
 
     method: str
     seed: int
@@ -54,6 +59,10 @@ class SeedResult:
     times_sooner: float | None = None
     times_sooner_as_published: float | None = None
     recovered: float | None = None
+    matched_cosine: float | None = None
+    dead: int = 0
+    duplicates: int = 0
+    curve: list[tuple[float, float]] = field(default_factory=list)
 
 
 def main() -> None:
@@ -128,17 +137,6 @@ def data(options: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor | None
     else:
         X = torch.cat(list(load_file(options.activations).values()))[: options.rows]
     return X.float().contiguous(), None
-
-
-def median_seconds(call: Callable[[], object], clock: Callable[[], float], least: int = 5) -> float:
-    """Median time of a call, over at least ``least`` calls and a third of a second."""
-    call()
-    times: list[float] = []
-    while len(times) < least or sum(times) < SECONDS_A_PROBE:
-        began = clock()
-        call()
-        times.append(clock() - began)
-    return statistics.median(times)
 
 
 def ceiling(X: torch.Tensor, k: int, clock: Callable[[], float]) -> dict[str, float | str | int]:
@@ -219,6 +217,9 @@ def run(
         seconds = iteration * per_sweep
     found = torch.from_numpy(snmf.components_)
     atoms[name].append(found)
+    matched = None if truth is None else recovery(found, truth)
+    cosines = (found @ found.T).fill_diagonal_(0.0)
+    thin = max(1, len(stamps) // CURVE_POINTS)
     return SeedResult(
         method=name,
         seed=seed,
@@ -228,7 +229,14 @@ def run(
         seconds_total=total,
         seconds_per_sweep=per_sweep,
         code_density=records[-1].code_density,
-        recovered=None if truth is None else float((recovery(found, truth) > 0.9).float().mean()),
+        recovered=None if matched is None else float((matched > 0.9).float().mean()),
+        matched_cosine=None if matched is None else float(matched.mean()),
+        dead=int((found == 0).all(dim=1).sum()),
+        duplicates=int((cosines.amax(dim=1) > DUPLICATE_COSINE).sum()),
+        curve=[
+            (second, record.relative_loss)
+            for second, record in list(zip(stamps, records, strict=True))[::thin]
+        ],
     )
 
 
@@ -265,6 +273,9 @@ def summarise(
             "seconds_total": middle("seconds_total"),
             "code_density": middle("code_density"),
             "recovered": middle("recovered"),
+            "matched_cosine": middle("matched_cosine"),
+            "dead": middle("dead"),
+            "duplicates": middle("duplicates"),
             "seed_match": statistics.median(matches) if matches else None,
         }
     summary["mu"]["published_iteration_over_floor"] = literal / float(machine["floor_s"])
@@ -297,6 +308,9 @@ def report(
         "seconds_total": "total s",
         "code_density": "codes > 0",
         "recovered": "recovered",
+        "matched_cosine": "matched cosine",
+        "dead": "dead",
+        "duplicates": "duplicates",
         "seed_match": "seed match",
     }
     print("| method | " + " | ".join(columns.values()) + " |")

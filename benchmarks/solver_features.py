@@ -13,6 +13,8 @@ import argparse
 import gc
 import json
 import statistics
+import subprocess
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -25,12 +27,32 @@ from measuring import machine, median_seconds, private_memory, stored_rows, watc
 
 CODE_SWEEPS, ATOM_SWEEPS = 2, 4  # of the default solver, for counting operations
 CEILING_SIZE = 4096
+MEMORY_SWEEPS = 14  # enough for a repair, which takes a sample of the rows
 
 
 def ceiling() -> float:
     """Operations a second of a large float32 product."""
     A, B = torch.randn(CEILING_SIZE, CEILING_SIZE), torch.randn(CEILING_SIZE, CEILING_SIZE)
     return 2.0 * CEILING_SIZE**3 / median_seconds(lambda: A @ B, least=3)
+
+
+def memory_of(k: int, options: argparse.Namespace) -> int:
+    """Private bytes of a process that fits k features, data included, less what it began with."""
+    command = [sys.executable, __file__, "--activations", str(options.activations)]
+    command += ["--rows", str(options.rows), "--threads", str(options.threads)]
+    done = subprocess.run([*command, "--memory-of", str(k)], stdout=subprocess.PIPE, check=True)
+    return int(done.stdout)
+
+
+def measured_memory(options: argparse.Namespace) -> int:
+    """See ``memory_of``, inside that process."""
+    SemiNMF(2, max_iter=4, device="cpu").fit(torch.rand(300, 64))  # load what is loaded once
+    base = private_memory()
+    X = stored_rows(options.activations, options.rows).X.float()
+    snmf = SemiNMF(options.memory_of, max_iter=MEMORY_SWEEPS, tol=0.0, device="cpu")
+    with watched() as memory:
+        snmf.fit(X)
+    return memory.private - base
 
 
 def main() -> None:
@@ -41,12 +63,14 @@ def main() -> None:
     parser.add_argument("--components", type=int, nargs="+", default=[50, 100, 200, 400, 1000])
     parser.add_argument("--sweeps", type=int, default=12)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--output", type=Path, help="where to write JSON")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     warnings.simplefilter("ignore", ConvergenceWarning)
-    SemiNMF(2, max_iter=4, device="cpu").fit(torch.rand(300, 64))
-    base = private_memory()
+    if options.memory_of:
+        print(measured_memory(options))
+        return
     X = stored_rows(options.activations, options.rows).X.float()
     n, d = X.shape
     peak = ceiling()
@@ -66,10 +90,9 @@ def main() -> None:
             device="cpu",
             callback=lambda record, stamps=stamps: stamps.append(time.perf_counter()),
         )
-        with watched() as memory:
-            began = time.perf_counter()
-            snmf.fit(X)
-            seconds = time.perf_counter() - began
+        began = time.perf_counter()
+        snmf.fit(X)
+        seconds = time.perf_counter() - began
         phases = [record.phase for record in snmf.history_]
         gaps = [
             b - a
@@ -91,7 +114,7 @@ def main() -> None:
                 "sweep_over_floor": sweep / floor,
                 "share_of_ceiling": operations / sweep / peak,
                 "fit_s": seconds,
-                "private_over_data": (memory.private - base) / (4.0 * n * d),
+                "private_over_data": memory_of(k, options) / (4.0 * n * d),
                 "code_density": snmf.history_[-1].code_density,
                 "relative_loss": snmf.relative_loss_,
                 "transform_tokens_per_s": len(some) / encode,

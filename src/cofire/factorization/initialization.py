@@ -134,7 +134,8 @@ def _group_sums(rows: Tensor, group: Tensor, n_groups: int) -> AtomMatrix:
 def _distant_rows(
     rows: Tensor, n_centres: int, generator: Generator, rows_count: Tensor | None
 ) -> AtomMatrix:
-    distances = rows.square().sum(dim=1)  # to the origin: the first centre is drawn by size
+    # Distances to the origin: the first centre is drawn by size.
+    distances = torch.linalg.vector_norm(rows, dim=1).square()
     squares = distances.clone()
     chosen: list[Tensor] = []
     remaining, batch = n_centres, 1

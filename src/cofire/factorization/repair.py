@@ -76,10 +76,13 @@ def propose_swaps(
         generator: draws the rows and centres; the same one gives the same proposal.
     """
     rows = data.draw(_SAMPLE_ROWS, generator)
-    residual = data.take(rows) - _codes_of(data, here, rows).T @ here.atoms
-    centres = kmeans(unit_atoms(residual)[0], min(most, len(rows)), generator)
+    residual = data.take(rows)  # a copy of those rows
+    residual.addmm_(_codes_of(data, here, rows).T, here.atoms, alpha=-1)
+    sizes = torch.linalg.vector_norm(residual, dim=1)[:, None]
+    residual.div_(sizes.clamp(min=torch.finfo(residual.dtype).tiny))
+    centres = kmeans(residual, min(most, len(rows)), generator)
     directions = unit_atoms(keep_largest(centres, int(kept.double().mean())))[0]
-    pull = (residual @ directions.T - penalty).clamp_(min=0).square()
+    pull = (sizes * (residual @ directions.T) - penalty).clamp_(min=0).square()
     weights = data.weights_of(rows)
     if weights is not None:
         pull *= weights[:, None]
