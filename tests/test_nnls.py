@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
+from cofire.code_descent import descend_codes
 from cofire.errors import ConvergenceWarning, InputError
-from cofire.nnls import DEFAULT_TOL, descend_codes, kkt_residual, nonnegative_codes
+from cofire.nnls import DEFAULT_TOL, kkt_residual, nonnegative_codes
 
 
 def problem(rows=40, channels=30, features=12, seed=0, dtype=torch.float64):

@@ -30,9 +30,10 @@ import warnings
 
 import torch
 
+from cofire.code_descent import descend_codes, solve_few, unit_atoms
 from cofire.errors import ConvergenceWarning, InputError
 from cofire.threads import side_by_side, single_threaded, workers_for
-from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Tensor
+from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Int, Tensor
 
 DEFAULT_TOL = 1e-5
 """Relative residual at which a row counts as solved; float32 reaches about 1e-6."""
@@ -40,127 +41,14 @@ DEFAULT_TOL = 1e-5
 _MAX_ROUNDS = 100
 _SWEEPS_A_ROUND = 3
 _CG_STEPS = 4
+_MANY_FEATURES = 1500  # from which rows that use few of them are solved over those few
+_FEW_SHARE = 0.1
+_NEW_A_ROUND = 48  # features that may come into use
+_LAST_NEWTON_STEPS = 20  # over the few features that ``max_active`` leaves
 _FLAT = 1e-6
 _RIDGE = 1e-3
 _ROUNDINGS = 8  # a move below this many roundings of the largest code of the row is noise
-_BLOCK = 32  # atoms whose mutual updates are kept in one small matrix; see descend_codes
-_TILE_ROWS = 4096  # one coordinate of a tile stays in the processor's first-level cache
 _BATCH_ROWS = {"cpu": 2048}  # elsewhere all at once: the caller gives tiles that fit
-_ACTIVE_BYTES = 64 * 2**20
-_ACTIVE_SWEEPS = 50  # of coordinate descent on the few codes that a row may keep
-
-
-def descend_codes(
-    codes: Float[Tensor, "features rows"],
-    target: Float[Tensor, "features rows"],
-    gram: Float[Tensor, "features features"],
-    *,
-    sweeps: int,
-) -> None:
-    """Hierarchical alternating least squares: exact coordinate descent on the codes, in place.
-
-    Each sweep minimises over every feature in turn, for all rows at once; the objective never
-    rises. Features are taken in blocks: one matrix product brings a block up to date, and changes
-    within the block are passed on by rank-one updates of that block only.
-
-    Args:
-        codes: C^T, nonnegative; changed in place.
-        target: W = D X^T - penalty, for atoms of unit norm (or zero).
-        gram: H = D D^T, so with ones (or zeros) on the diagonal.
-        sweeps: how many times to pass over all features.
-
-    Source: Cichocki & Phan 2009 (HALS), for codes of semi-NMF as in Gillis & Kumar,
-    arXiv:1410.7220. Cost a sweep: 2 · rows · features² operations.
-    """
-    n_features, n_rows = codes.shape
-    tile = _TILE_ROWS if codes.device.type == "cpu" else n_rows
-    with single_threaded(codes.device):
-        for start in range(0, n_rows, max(tile, 1)):
-            rows = slice(start, start + tile)
-            part = codes[:, rows].contiguous()
-            goal = target[:, rows].contiguous()
-            for _ in range(sweeps):
-                for first in range(0, n_features, _BLOCK):
-                    _descend_block(part, goal, gram, slice(first, first + _BLOCK))
-            codes[:, rows] = part
-
-
-def _descend_block(codes: Tensor, target: Tensor, gram: Tensor, block: slice) -> None:
-    step = torch.addmm(target[block], gram[block], codes, alpha=-1)  # minus the gradient
-    mutual = gram[block, block]
-    for j, code in enumerate(codes[block]):
-        new = torch.add(code, step[j]).clamp_(min=0)
-        if j + 1 < len(step):
-            step[j + 1 :].addr_(mutual[j + 1 :, j], code.sub_(new))
-        code.copy_(new)
-
-
-def descend_active_codes(
-    codes: Float[Tensor, "features rows"],
-    target: Float[Tensor, "features rows"],
-    gram: Float[Tensor, "features features"],
-    *,
-    sweeps: int,
-    max_active: int,
-) -> None:
-    """Coordinate descent with at most ``max_active`` codes above zero a row, in place.
-
-    Each row takes the better of two: its old features with their codes improved, or the largest
-    ``max_active`` codes of a descent over all features, improved. The first never rises, so the
-    objective does not either. Which set is best is a combinatorial question that this only
-    approaches.
-
-    Args:
-        codes: C^T with at most ``max_active`` positive entries a column; changed in place.
-        target, gram, sweeps: as for ``descend_codes``.
-        max_active: from 1 on.
-    """
-    if max_active >= len(codes):
-        descend_codes(codes, target, gram, sweeps=sweeps)
-        return
-    free = codes.clone()
-    descend_codes(free, target, gram, sweeps=sweeps)
-    tile = _active_rows(max_active)
-    for start in range(0, codes.shape[1], tile):
-        rows = slice(start, start + tile)
-        stay, move = codes[:, rows], free[:, rows]
-        stay = _improve_active(stay, target[:, rows], gram, sweeps, max_active)
-        move = _improve_active(move, target[:, rows], gram, sweeps, max_active)
-        lower = _row_objective(move, target[:, rows], gram) < _row_objective(
-            stay, target[:, rows], gram
-        )
-        codes[:, rows] = torch.where(lower, move, stay)
-
-
-def _active_rows(max_active: int) -> int:
-    """Rows whose small Gram matrices take some 64 MiB."""
-    return max(16, _ACTIVE_BYTES // (4 * max_active**2))
-
-
-def _improve_active(
-    codes: Tensor, target: Tensor, gram: Tensor, sweeps: int, max_active: int
-) -> Float[Tensor, "features rows"]:
-    """Descend on the largest codes of each row; the others become zero."""
-    chosen = codes.topk(max_active, dim=0)
-    few = chosen.values.T.contiguous()
-    index = chosen.indices.T
-    goal = target.gather(0, chosen.indices).T
-    mutual = gram[index[:, :, None], index[:, None, :]]
-    for _ in range(sweeps):
-        for j in range(max_active):
-            step = goal[:, j] - (mutual[:, j] * few).sum(dim=1)
-            few[:, j] = (few[:, j] + step).clamp_(min=0)
-    return torch.zeros_like(codes).scatter_(0, chosen.indices, few.T)
-
-
-def _row_objective(codes: Tensor, target: Tensor, gram: Tensor) -> Float[Tensor, "rows"]:
-    return (codes * (0.5 * (gram @ codes) - target)).sum(dim=0)
-
-
-def unit_atoms(atoms: AtomMatrix) -> tuple[AtomMatrix, Float[Tensor, "features"]]:
-    """Atoms scaled to norm one, and the norms they had; zero atoms stay zero with norm zero."""
-    norms = torch.linalg.vector_norm(atoms, dim=1)
-    return atoms / norms.clamp(min=torch.finfo(atoms.dtype).tiny)[:, None], norms
 
 
 def nonnegative_codes(
@@ -175,10 +63,10 @@ def nonnegative_codes(
 ) -> CodeMatrix:
     """Codes C >= 0 of the rows of X: min 1/2 ||X - C D||^2 + penalty * sum(C).
 
-    Starts from the clipped solution of the equations without constraint, so that the answer
-    depends on nothing but the arguments; the batch size changes it by rounding only. A zero atom
-    gets zero codes. For atoms that are not independent the optimum
-    is not unique; one of the optima is returned, always the same one.
+    Starts from the clipped solution of the equations without constraint (of thousands of features,
+    from zero), so that the answer depends on nothing but the arguments; the batch size changes it
+    by rounding only. A zero atom gets zero codes. For atoms that are not independent the optimum is
+    not unique; one of the optima is returned, always the same one.
 
     Args:
         X: data in any floating type; 16-bit types are computed in float32.
@@ -211,8 +99,6 @@ def nonnegative_codes(
     work = float(X.numel()) * len(D)
     if batch_rows is None:
         batch_rows = _BATCH_ROWS.get(X.device.type, len(X))
-    if max_active is not None:
-        batch_rows = min(batch_rows, _active_rows(max_active))
     codes = torch.empty(X.shape[0], D.shape[0], dtype=dtype, device=X.device)
 
     def encode(worker: int, start: int) -> None:
@@ -221,7 +107,10 @@ def nonnegative_codes(
         target = unit @ batch.T - penalty * scaling
         solved = _solve(target, gram, scale, tol, max_rounds)
         if max_active is not None and max_active < len(D):
-            solved = _improve_active(solved, target, gram, _ACTIVE_SWEEPS, max_active)
+            largest = solved.topk(max_active, dim=0).indices
+            solved = solve_few(
+                solved, target, gram, largest, sweeps=_SWEEPS_A_ROUND, newton=_LAST_NEWTON_STEPS
+            )
         codes[start : start + batch_rows] = (solved * scaling).T
 
     with single_threaded(X.device, work):
@@ -236,16 +125,24 @@ def _solve(
     """Rounds of coordinate descent and a Newton step, until every row is done.
 
     Coordinate descent finds which codes are zero but polishes the others slowly when atoms
-    overlap; the Newton step solves for the others at once. Finished rows leave the batch, so a row
-    goes through the same rounds whatever rows are beside it.
+    overlap; the Newton step solves for the others at once. Of thousands of features a row uses few:
+    there a round is only about those in use and those that should be, and one product over all
+    tells which should (an active-set method). Finished rows leave the batch.
     """
-    preconditioner = _inverse(gram)
     codes = torch.zeros_like(target)
     left = torch.arange(target.shape[1], device=target.device)
-    active = (preconditioner @ target).clamp_(min=0)
+    preconditioner = None if len(gram) >= _MANY_FEATURES else _inverse(gram)
+    active = codes.clone() if preconditioner is None else (preconditioner @ target).clamp_(min=0)
+    gradient: Tensor | None = None
     for _ in range(max_rounds):
-        descend_codes(active, target, gram, sweeps=_SWEEPS_A_ROUND)
-        active, gradient = _newton_step(active, target, gram, preconditioner)
+        chosen = None if gradient is None else _few_features(active, gradient)
+        if chosen is not None:
+            active = solve_few(active, target, gram, chosen, sweeps=_SWEEPS_A_ROUND, newton=1)
+        else:
+            descend_codes(active, target, gram, sweeps=_SWEEPS_A_ROUND)
+        gradient = torch.addmm(target, gram, active, beta=-1)
+        if preconditioner is not None:
+            active, gradient = _newton_step(active, gradient, gram, preconditioner)
         move = (active - gradient).clamp_(min=0).sub_(active).abs_().amax(dim=0)
         floor = _ROUNDINGS * torch.finfo(target.dtype).eps * active.amax(dim=0)
         open_rows = move > torch.maximum(tol * scale, floor)
@@ -253,6 +150,7 @@ def _solve(
             codes[:, left] = active
             left, scale = left[open_rows], scale[open_rows]
             active, target = active[:, open_rows], target[:, open_rows]
+            gradient = gradient[:, open_rows]
         if len(left) == 0:
             return codes
     codes[:, left] = active
@@ -266,8 +164,19 @@ def _solve(
     return codes
 
 
+def _few_features(
+    codes: Float[Tensor, "features rows"], gradient: Float[Tensor, "features rows"]
+) -> Int[Tensor, "_ rows"] | None:
+    """For every row the features it uses and some it should; None where that is no saving."""
+    used = int((codes > 0).sum(dim=0).max())
+    if len(codes) < _MANY_FEATURES or used > _FEW_SHARE * len(codes):
+        return None
+    wanted = torch.where(codes > 0, torch.inf, -gradient)
+    return wanted.topk(min(len(codes), used + _NEW_A_ROUND), dim=0).indices
+
+
 def _newton_step(
-    codes: Tensor, target: Tensor, gram: Tensor, preconditioner: Tensor
+    codes: Tensor, gradient: Tensor, gram: Tensor, preconditioner: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Solve for the free codes by preconditioned conjugate gradients, then project.
 
@@ -277,7 +186,6 @@ def _newton_step(
     Returns:
         New codes and the gradient there.
     """
-    gradient = torch.addmm(target, gram, codes, beta=-1)
     free = (codes > 0) | (gradient < 0)
     residual = gradient.neg().masked_fill_(~free, 0)
     direction = (preconditioner @ residual).masked_fill_(~free, 0)

@@ -12,11 +12,11 @@ Pernkopf 2012 (l0-NMF); Cichocki & Phan 2009 (HALS).
 from dataclasses import dataclass
 from typing import ClassVar
 
+from cofire.code_descent import descend_active_codes, descend_codes
 from cofire.factorization.atoms import descend_atoms
 from cofire.factorization.descent import Descent, Schedule
 from cofire.factorization.history import History
 from cofire.factorization.solver import OPTIONS, Factors, Problem, Solver
-from cofire.nnls import descend_active_codes, descend_codes
 from cofire.types import AtomMatrix, Float, Int, Tensor
 
 

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 _TILE_BYTES = {"cpu": 32 * 2**20, "cuda": 2**30}
 _OTHER_TILE_BYTES = 256 * 2**20
 _LARGEST_FLOAT16 = 65504
-_SHUFFLED_WHOLE = 2**22  # rows up to which a sample is drawn by shuffling all of them
+_SHUFFLED_WHOLE = 2**18  # rows up to which a sample is drawn by shuffling all of them
 
 
 class Tile(NamedTuple):
@@ -84,8 +84,10 @@ class DataMatrix:
         if center:
             self.mean = self._mean()
             norms = self._row_norms()
-        weights = torch.ones_like(norms) if weights is None else weights.double().cpu()
-        self.squared_norm = sum(ranks.gather(float((weights * norms.square()).sum())))
+        squares = norms.square()
+        if weights is not None:
+            squares *= weights.double().cpu()
+        self.squared_norm = sum(ranks.gather(float(squares.sum())))
         self.median_row_norm = _weighted_median(norms, weights, ranks)
 
     def work(self, n_features: int) -> float:
@@ -270,12 +272,15 @@ def widest_float(device: torch.device) -> torch.dtype:
     return torch.float32 if device.type == "mps" else torch.float64
 
 
-def _weighted_median(norms: Tensor, weights: Tensor, ranks: Ranks) -> float:
+def _weighted_median(norms: Tensor, weights: Tensor | None, ranks: Ranks) -> float:
     """The smallest positive norm at or below which half of the weight lies.
 
-    One process sorts; several halve the interval, since only sums pass between them.
+    One process looks; several halve the interval, since only sums pass between them.
     """
     positive = norms > 0
+    if weights is None and ranks.size == 1:
+        return float(norms[positive].median()) if bool(positive.any()) else 0.0
+    weights = torch.ones_like(norms) if weights is None else weights.double().cpu()
     norms, weights = norms[positive], weights[positive]
     total = sum(ranks.gather(float(weights.sum())))
     if total == 0:

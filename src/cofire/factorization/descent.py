@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from cofire.code_descent import unit_atoms
 from cofire.factorization.atoms import shared_budget
 from cofire.factorization.checkpoint import Place
 from cofire.factorization.code_blocks import CodeBlocks, CodesInMemory, CodesOnDisk
@@ -35,7 +36,7 @@ from cofire.factorization.repair import apply_swaps, propose_swaps
 from cofire.factorization.solver import Factors, Problem, StopReason
 from cofire.factorization.sweep import Ahead, Point, Sums, SweepOutcome, sweep
 from cofire.factorization.updates import Updates
-from cofire.nnls import nonnegative_codes, unit_atoms
+from cofire.nnls import nonnegative_codes
 from cofire.threads import side_by_side, workers_for
 from cofire.types import AtomMatrix, Int, Tensor
 

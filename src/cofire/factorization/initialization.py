@@ -7,9 +7,10 @@ Notation: X [rows channels] data, D [features channels] atoms, C [rows features]
 import torch
 from torch import Generator
 
+from cofire.code_descent import unit_atoms
 from cofire.errors import InputError
 from cofire.factorization.data import DataMatrix
-from cofire.nnls import nonnegative_codes, unit_atoms
+from cofire.nnls import nonnegative_codes
 from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Int, Tensor
 
 STARTS = ("random", "kmeans++", "svd")

@@ -22,6 +22,7 @@ from typing import ClassVar
 
 import torch
 
+from cofire.code_descent import unit_atoms
 from cofire.factorization.code_blocks import CodesInMemory
 from cofire.factorization.constraints import keep_largest
 from cofire.factorization.data import DataMatrix
@@ -29,7 +30,6 @@ from cofire.factorization.history import History
 from cofire.factorization.initialization import initial_atoms, initial_codes, more_atoms
 from cofire.factorization.objective import Products, squared_error
 from cofire.factorization.solver import Factors, Problem, Solver, StopReason
-from cofire.nnls import unit_atoms
 from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Tensor
 
 RIDGE = 1e-6

@@ -20,12 +20,12 @@ from typing import ClassVar
 
 import torch
 
+from cofire.code_descent import unit_atoms
 from cofire.factorization.atoms import DEAD_ENERGY
 from cofire.factorization.constraints import keep_largest
 from cofire.factorization.descent import Descent, Schedule
 from cofire.factorization.history import History
 from cofire.factorization.solver import OPTIONS, Factors, Problem, Solver
-from cofire.nnls import unit_atoms
 from cofire.types import AtomMatrix, Float, Int, Tensor
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from scipy.optimize import linear_sum_assignment
 
+from cofire.code_descent import unit_atoms
 from cofire.factorization.constraints import kept_entries
-from cofire.nnls import unit_atoms
 from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Tensor
 
 _POOL_SHARE = 0.05  # of the channels, from which overlapping atoms take their shared entries

@@ -20,12 +20,12 @@ from dataclasses import dataclass
 
 import torch
 
+from cofire.code_descent import unit_atoms
 from cofire.factorization.constraints import keep_largest
 from cofire.factorization.data import DataMatrix
 from cofire.factorization.initialization import kmeans
 from cofire.factorization.objective import Products
 from cofire.factorization.sweep import Point
-from cofire.nnls import unit_atoms
 from cofire.types import AtomMatrix, Float, Int, Tensor
 
 _SAMPLE_ROWS = 4096

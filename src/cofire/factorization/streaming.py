@@ -17,13 +17,13 @@ from dataclasses import dataclass
 
 import torch
 
+from cofire.code_descent import unit_atoms
 from cofire.factorization.bcd import CoordinateDescent
 from cofire.factorization.data import DataMatrix
 from cofire.factorization.history import History
 from cofire.factorization.objective import Products, squared_error
 from cofire.factorization.solver import Factors, Problem
 from cofire.factorization.sweep import Correlator
-from cofire.nnls import unit_atoms
 from cofire.types import ActivationMatrix, AtomMatrix, Float, Int, Tensor
 
 BATCH_ROWS = 2048

@@ -6,11 +6,11 @@ from typing import NamedTuple
 import torch
 from torch.nn import functional
 
+from cofire.code_descent import unit_atoms
 from cofire.factorization.code_blocks import CodeBlocks
 from cofire.factorization.data import DataMatrix
 from cofire.factorization.objective import Products, squared_error
 from cofire.factorization.updates import Updates
-from cofire.nnls import unit_atoms
 from cofire.ranks import Ranks
 from cofire.threads import single_threaded
 from cofire.types import ActivationMatrix, AtomMatrix, Float, Int, Tensor
