@@ -33,12 +33,12 @@ def exact_loss(X: torch.Tensor, atoms: torch.Tensor) -> float:
 
 
 def overcomplete_atoms(X: torch.Tensor, k: int, iterations: int | None) -> torch.Tensor:
-    """Atoms of overcomplete's SemiNMF, which is nonnegative in its second factor: of X^T."""
+    """Atoms of overcomplete's SemiNMF; its codes are the nonnegative factor, as here."""
     from overcomplete.optimization import SemiNMF as Rival
 
     options = {} if iterations is None else {"max_iter": iterations}
-    Z, _ = Rival(nb_concepts=k, device="cpu").fit(X.T.contiguous(), **options)
-    return Z.detach().float().T.contiguous()
+    _, D = Rival(nb_concepts=k, device="cpu").fit(X, **options)
+    return D.detach().float().contiguous()
 
 
 def sklearn_atoms(X: torch.Tensor, k: int, iterations: int | None) -> torch.Tensor:

@@ -1,8 +1,8 @@
-"""Thousands of features from hundreds of thousands of tokens: one pass over a store, on this machine.
+"""Thousands of features from hundreds of thousands of tokens: one pass over a store.
 
 The dictionary is learned with ``partial_fit``, a chunk at a time; the loss is that of every batch
-before the atoms saw it, so it is the loss on new rows. Written after every chunk, so that a run that
-is ended early has something to say.
+before the atoms saw it, so it is the loss on new rows. Written after every chunk, so that a run
+that is ended early has something to say.
 
     python benchmarks/solver_thousands.py --activations runs/wiki --components 4096
 """

@@ -13,6 +13,7 @@ from cofire.types import AtomMatrix, Float, Int, Tensor
 _BLOCK = 32  # atoms whose mutual updates are kept in one small matrix; see descend_codes
 _TILE_ROWS = 4096  # one coordinate of a tile stays in the processor's first-level cache
 _FEW_BYTES = 64 * 2**20  # of small Gram matrices at a time
+_PRODUCTS_PAY = 8.0  # a product is one operation: from 2.5e7 multiplications on threads pay
 _RIDGE = 1e-7
 
 
@@ -46,25 +47,26 @@ def descend_codes(
     """
     n_features, n_rows = codes.shape
     tile = _TILE_ROWS if codes.device.type == "cpu" else n_rows
-    with single_threaded(codes.device):
-        for start in range(0, n_rows, max(tile, 1)):
-            rows = slice(start, start + tile)
-            part = codes[:, rows].contiguous()
-            goal = target[:, rows].contiguous()
-            for _ in range(sweeps):
-                for first in range(0, n_features, _BLOCK):
-                    _descend_block(part, goal, gram, slice(first, first + _BLOCK))
-            codes[:, rows] = part
+    for start in range(0, n_rows, max(tile, 1)):
+        rows = slice(start, start + tile)
+        part = codes[:, rows].contiguous()
+        goal = target[:, rows].contiguous()
+        for _ in range(sweeps):
+            for first in range(0, n_features, _BLOCK):
+                _descend_block(part, goal, gram, slice(first, first + _BLOCK))
+        codes[:, rows] = part
 
 
 def _descend_block(codes: Tensor, target: Tensor, gram: Tensor, block: slice) -> None:
-    step = torch.addmm(target[block], gram[block], codes, alpha=-1)  # minus the gradient
-    mutual = gram[block, block]
-    for j, code in enumerate(codes[block]):
-        new = torch.add(code, step[j]).clamp_(min=0)
-        if j + 1 < len(step):
-            step[j + 1 :].addr_(mutual[j + 1 :, j], code.sub_(new))
-        code.copy_(new)
+    with single_threaded(codes.device, float(codes.numel()) * _BLOCK * _PRODUCTS_PAY):
+        step = torch.addmm(target[block], gram[block], codes, alpha=-1)  # minus the gradient
+    with single_threaded(codes.device):
+        mutual = gram[block, block]
+        for j, code in enumerate(codes[block]):
+            new = torch.add(code, step[j]).clamp_(min=0)
+            if j + 1 < len(step):
+                step[j + 1 :].addr_(mutual[j + 1 :, j], code.sub_(new))
+            code.copy_(new)
 
 
 def descend_active_codes(
