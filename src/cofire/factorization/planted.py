@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 import torch
-from scipy.optimize import linear_sum_assignment
 
 from cofire.code_descent import unit_atoms
 from cofire.factorization.constraints import kept_entries
-from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Tensor
+from cofire.matching import recovery
+from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix
+
+__all__ = ["Planted", "plant", "recovery"]
 
 _POOL_SHARE = 0.05  # of the channels, from which overlapping atoms take their shared entries
 _MOST_TO_LEAST_FREQUENT = 4.0
@@ -81,16 +83,3 @@ def plant(
     error *= (noise**0.5) * signal.norm() / error.norm()
     X = signal + error
     return Planted(X, atoms, codes, float(error.double().norm() / X.double().norm()) ** 2)
-
-
-def recovery(found: Float[Tensor, "_ channels"], truth: AtomMatrix) -> Float[Tensor, "features"]:
-    """Cosine of each true atom with the found atom it is matched to, one to one (Hungarian).
-
-    The sign counts: codes are nonnegative, so an atom and its negative are different features.
-    True atoms without a partner get 0.
-    """
-    cosines = unit_atoms(truth.float().cpu())[0] @ unit_atoms(found.float().cpu())[0].T
-    rows, columns = linear_sum_assignment(cosines.numpy(), maximize=True)
-    matched = torch.zeros(len(truth))
-    matched[rows] = cosines[rows, columns]
-    return matched
