@@ -12,6 +12,7 @@ texts      sentences or documents of a corpus
 concepts   labels of a corpus
 batch      texts of one forward pass
 position   tokens of a padded batch
+values     figures of one kind that a statistic is taken over: one a feature, a text, a pair
 =========  ==============================================================================
 """
 
