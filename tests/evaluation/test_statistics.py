@@ -1,4 +1,4 @@
-"""Intervals hold the truth as often as they say, tests err as often as they say; hand-worked cases."""
+"""Intervals hold the truth and tests err as often as they say; cases worked by hand."""
 
 import numpy as np
 import pytest
@@ -10,6 +10,7 @@ from cofire.evaluation.bootstrap import (
     estimate_of,
     interval_of,
     ratio_interval,
+    share_of,
 )
 from cofire.evaluation.comparisons import (
     compare,
@@ -112,6 +113,15 @@ def test_infinite_figures_count_in_a_median_by_their_order():
     assert found.value == 2.0
     assert found.interval is None
     assert estimate_of(np.array([np.inf, np.inf, 1.0]), "median").value is None
+
+
+def test_shares_of_all_or_none_have_intervals_unless_in_groups():
+    found = share_of(np.ones(20))
+    assert (found.interval.high, found.interval.method) == (1.0, "wilson")
+    assert found.interval.low == pytest.approx(0.839, abs=1e-3)
+    grouped = share_of(np.array([1.0, 1.0, 0.0, np.nan]), groups=np.array([0, 0, 1, 1]))
+    assert (grouped.interval.method, grouped.interval.units) == ("bca", 2)
+    assert share_of(np.full(3, np.nan)).value is None
 
 
 def test_ratios_are_resampled_together():

@@ -55,8 +55,8 @@ def bootstrap_interval(
         seed: of the draws.
 
     Returns:
-        None where a sample has fewer than two units, where all resamples give the same figure, or where the
-        figure is undefined (NaN) or infinite at an end.
+        None where a sample has fewer than two units, where all resamples give the same figure, or
+        where the figure is undefined (NaN) or infinite at an end.
 
     Raises:
         InputError: for a confidence outside (0, 1) or fewer than 100 resamples.
@@ -172,6 +172,39 @@ def estimate_of(
         seed=seed,
         note=interval_note(interval),
     )
+
+
+def share_of(
+    flags: Float[np.ndarray, "values"],
+    *,
+    groups: Groups | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Share of the flags that are 1, and its interval.
+
+    Flags that are independent get Wilson's score interval, which is sensible at 0 and 1 (Wilson
+    1927, JASA 22:209; SciPy); flags in groups of several are drawn with their group.
+
+    Args:
+        flags: 0, 1, or NaN for missing.
+        groups, resamples, seed: see ``estimate_of``.
+
+    Example:
+        >>> found = share_of(np.array([0.0, 0.0, 0.0, 0.0, np.nan]))
+        >>> found.value, found.missing, found.interval.low, round(found.interval.high, 2)
+        (0.0, 1, 0.0, 0.49)
+    """
+    from scipy import stats  # slow to import
+
+    known = ~np.isnan(flags)
+    alone = groups is None or len(np.unique(groups[known])) == known.sum()
+    if not alone or not known.any():
+        return estimate_of(flags, groups=groups, resamples=resamples, seed=seed)
+    hits, n = int(flags[known].sum()), int(known.sum())
+    found = stats.binomtest(hits, n).proportion_ci(CONFIDENCE, method="wilson")
+    interval = Interval(float(found.low), float(found.high), CONFIDENCE, "wilson", n)
+    return Estimate(hits / n, n, len(flags) - n, interval)
 
 
 def interval_note(interval: Interval | None) -> str | None:

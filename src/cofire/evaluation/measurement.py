@@ -96,7 +96,7 @@ class Measure:
     Example:
         >>> def share_above_zero(values):
         ...     return Estimate(sum(value > 0 for value in values) / len(values), n=len(values))
-        >>> measure = Measure("above-zero", share_above_zero, "share", "higher", "n(x > 0) / n", "-")
+        >>> measure = Measure("above-zero", share_above_zero, "share", "higher", "n(>0)/n", "-")
         >>> found = measure([1.0, -1.0, 2.0, 3.0])
         >>> found.value, found.n, found.unit, found.interval
         (0.75, 4, 'share', None)
