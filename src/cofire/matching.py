@@ -24,7 +24,7 @@ class Matching:
 
 
 def match_atoms(
-    first: AtomMatrix, second: Float[Tensor, "_ channels"], *, either_sign: bool = False
+    first: AtomMatrix, second: Float[Tensor, "_ _"], *, either_sign: bool = False
 ) -> Matching:
     """Pair atoms so that the sum of the cosines within pairs is largest (Hungarian method).
 
