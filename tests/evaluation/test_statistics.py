@@ -16,11 +16,11 @@ from cofire.evaluation.comparisons import (
     compare,
     compare_all,
     count,
-    paired_p_value,
-    rank_p_value,
 )
 from cofire.evaluation.discoveries import corrected_p_values, discoveries
 from cofire.evaluation.effect_sizes import cliffs_delta, standardised_difference
+from cofire.evaluation.paired_tests import paired_p_value, rank_p_value
+from cofire.evaluation.pairing import best_of_concepts
 
 NAMES = ("snmf", "pca")
 
@@ -233,6 +233,15 @@ def test_a_method_that_scored_nothing_is_compared_as_missing():
     assert found.difference.value is None
     assert found.cliffs_delta.value is None
     assert found.count_second.missing == 2
+
+
+def test_concepts_are_judged_by_the_feature_that_was_best_on_training_texts():
+    nan = np.nan
+    train = np.array([[0.9, nan, nan], [0.8, nan, 0.7]])
+    heldout = np.array([[0.6, 0.9, 0.9], [1.0, 0.9, nan]])
+    found = best_of_concepts(train, heldout)
+    np.testing.assert_array_equal(found, [0.6, nan, nan])
+    assert np.isnan(best_of_concepts(np.zeros((0, 2)), np.zeros((0, 2)))).all()
 
 
 def test_corrections_agree_with_scipy_and_with_discoveries():
