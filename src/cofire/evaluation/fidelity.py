@@ -71,6 +71,19 @@ def fidelity(
     return sums.result()
 
 
+def residual(
+    x: ActivationMatrix,
+    c: CodeMatrix,
+    atoms: AtomMatrix,
+    offset: Float[Tensor, "channels"] | None = None,
+) -> ActivationMatrix:
+    """What a reconstruction leaves: ``x - (c @ atoms + offset)``, in float64."""
+    x_hat = c.float() @ atoms.float()
+    if offset is not None:
+        x_hat = x_hat + offset
+    return (x.float() - x_hat).double()
+
+
 class FidelitySums:
     """What ``fidelity`` adds up, for rows that come block by block with their codes.
 
@@ -92,11 +105,7 @@ class FidelitySums:
         offset: Float[Tensor, "channels"] | None = None,
     ) -> None:
         """Count some more rows and their codes."""
-        x, c = x.float(), c.float()
-        x_hat = c @ atoms.float()
-        if offset is not None:
-            x_hat = x_hat + offset
-        self._residual += (x - x_hat).double().square().sum().cpu()
+        self._residual += residual(x, c, atoms, offset).square().sum().cpu()
         self._square += x.double().square().sum().cpu()
         self._total += x.double().sum(0).cpu()
         self._active += int((c > 0).sum())

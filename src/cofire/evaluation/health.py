@@ -52,3 +52,28 @@ def health(atoms: AtomMatrix, codes: CodeMatrix) -> Health:
     return Health(
         dead=dead.cpu().numpy(), nearest=nearest.cpu().numpy(), nearest_cosine=value.cpu().numpy()
     )
+
+
+def collapsed_groups(
+    nearest: Int[np.ndarray, "features"], duplicate: Bool[np.ndarray, "features"]
+) -> Int[np.ndarray, "features"]:
+    """A number a feature; features with (nearly) the same atom have the same one.
+
+    Duplicates are joined with the feature they are most alike, and with its group: a chain of
+    atoms, each a duplicate of the next, is one group.
+
+    Args:
+        nearest: the other feature whose atom is most alike.
+        duplicate: whether it is alike enough to be the same.
+
+    Example:
+        >>> collapsed_groups(np.array([1, 0, 1, 0]), np.array([True, True, True, False])).tolist()
+        [0, 0, 0, 1]
+    """
+    from scipy.sparse import coo_array  # slow to import
+    from scipy.sparse.csgraph import connected_components
+
+    own = np.arange(len(nearest))
+    links = (np.ones(len(own)), (own, np.where(duplicate, nearest, own)))
+    graph = coo_array(links, shape=(len(own), len(own)))
+    return np.asarray(connected_components(graph, directed=False)[1])
