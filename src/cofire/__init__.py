@@ -13,11 +13,18 @@ if TYPE_CHECKING:
     from cofire.data import load_corpus
     from cofire.dictionary import Dictionary
     from cofire.errors import CofireError
+    from cofire.evaluation.comparisons import compare_all
+    from cofire.evaluation.detection import detect
+    from cofire.evaluation.detection_sentences import labelled_sentences
+    from cofire.evaluation.diagnosis import diagnose
     from cofire.evaluation.knee import suggest_k
+    from cofire.evaluation.measurement import Measurement
+    from cofire.evaluation.measures import measure_named, measures
     from cofire.evaluation.path import PathSettings, walk_path
     from cofire.evaluation.path_points import PathStep
     from cofire.evaluation.steering import Steering
     from cofire.evaluation.steering_records import SteeringCell, SteeringSettings, plan_cells
+    from cofire.evaluation.stability import split_halves, stability
     from cofire.factorization import SemiNMF
     from cofire.interpret.reading import Feature, FeatureSet, read_features
     from cofire.models import CaptureSettings, LanguageModel, capture_activations, load_model
@@ -36,6 +43,7 @@ _HOME = {
     "FeatureSet": "cofire.interpret.reading",
     "FitConfig": "cofire.config",
     "LanguageModel": "cofire.models",
+    "Measurement": "cofire.evaluation.measurement",
     "PathConfig": "cofire.config",
     "PathFolder": "cofire.store",
     "PathSettings": "cofire.evaluation.path",
@@ -48,10 +56,18 @@ _HOME = {
     "SteeringSettings": "cofire.evaluation.steering_records",
     "Text": "cofire.corpus",
     "capture_activations": "cofire.models",
+    "compare_all": "cofire.evaluation.comparisons",
+    "detect": "cofire.evaluation.detection",
+    "diagnose": "cofire.evaluation.diagnosis",
+    "labelled_sentences": "cofire.evaluation.detection_sentences",
     "load_corpus": "cofire.data",
     "load_model": "cofire.models",
     "plan_cells": "cofire.evaluation.steering_records",
+    "measure_named": "cofire.evaluation.measures",
+    "measures": "cofire.evaluation.measures",
     "read_features": "cofire.interpret.reading",
+    "split_halves": "cofire.evaluation.stability",
+    "stability": "cofire.evaluation.stability",
     "suggest_k": "cofire.evaluation.knee",
     "walk_path": "cofire.evaluation.path",
 }
