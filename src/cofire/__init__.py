@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from cofire.evaluation.measures import measure_named, measures
     from cofire.evaluation.path import PathSettings, walk_path
     from cofire.evaluation.path_points import PathStep
+    from cofire.evaluation.stability import split_halves, stability
     from cofire.evaluation.steering import Steering
     from cofire.evaluation.steering_records import SteeringCell, SteeringSettings, plan_cells
-    from cofire.evaluation.stability import split_halves, stability
     from cofire.factorization import SemiNMF
     from cofire.interpret.reading import Feature, FeatureSet, read_features
     from cofire.models import CaptureSettings, LanguageModel, capture_activations, load_model

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from cofire.code_descent import unit_atoms
 from cofire.errors import InputError
-from cofire.nnls import unit_atoms
 from cofire.types import AtomMatrix, Float, Int, Tensor
 
 

@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float
 
 from cofire.activations import Activations
+from cofire.code_descent import unit_atoms
 from cofire.dictionary import Dictionary
 from cofire.errors import InputError
 from cofire.evaluation.bootstrap import RESAMPLES, estimate_of
 from cofire.evaluation.measurement import Estimate
 from cofire.matching import match_atoms
-from cofire.nnls import unit_atoms
 from cofire.types import AtomMatrix, Tensor
 
 # Not AtomMatrix: solutions may differ in their number of atoms, and each check sees one of them.
