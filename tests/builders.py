@@ -1,13 +1,26 @@
 """Small activations whose features are known, for tests that need no model."""
 
+from importlib.util import find_spec
+from typing import Any
+
 import numpy as np
+import pytest
 import torch
 
 from cofire.activations import Activations, TokenTable
 from cofire.corpus import Corpus, Text
+from cofire.registry import methods
 from cofire.site import Site
 
 SITE = Site(2, "mlp")
+
+
+def method_parameters() -> list[Any]:
+    """Every registered method, skipped where the extra that it needs is missing."""
+    missing = pytest.mark.skipif(find_spec("sae_lens") is None, reason="needs the extra sae")
+    return [
+        pytest.param(name, marks=missing if name.startswith("sae-") else ()) for name in methods()
+    ]
 
 
 def token_table(texts: list[str]) -> TokenTable:

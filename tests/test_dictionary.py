@@ -43,11 +43,16 @@ def test_linear_relu_and_topk_follow_their_formulas(X, atoms):
     kept = topk.encode(X)
     assert ((kept > 0).sum(1) <= 2).all()
     assert torch.allclose(kept.amax(1), plain.clamp_min(0).amax(1), atol=1e-5)
+    threshold = torch.tensor([0.0, 0.5, 1.0, -1.0])
+    jumprelu = Dictionary(atoms, SITE, encoder="jumprelu", threshold=threshold, **parts)
+    expected = torch.where(plain > threshold, plain.clamp_min(0), 0.0)
+    assert torch.allclose(jumprelu.encode(X), expected, atol=1e-5)
     assert torch.allclose(linear.decode(plain), plain @ atoms + offset, atol=1e-5)
 
 
 def test_parts_put_together_again_encode_the_same(X, atoms):
-    dictionary = Dictionary(atoms, SITE, penalty=0.2, provenance={"seed": 1})
+    names = ("a", "b", "c", "d")
+    dictionary = Dictionary(atoms, SITE, penalty=0.2, feature_names=names, provenance={"seed": 1})
     again = Dictionary.from_parts(dictionary.tensors(), dictionary.settings())
     assert torch.equal(again.encode(X), dictionary.encode(X))
     assert again.settings() == dictionary.settings()
@@ -67,7 +72,10 @@ def test_an_estimator_reconstructs_through_its_dictionary_as_by_itself(X, kind):
     [
         ({"encoder": "linear"}, "needs an encoder_weight"),
         ({"encoder_weight": torch.zeros(6, 4)}, "takes no encoder_weight"),
-        ({"top_k": 2}, "top_k goes with"),
+        ({"top_k": 2, "encoder": "relu", "encoder_weight": torch.zeros(6, 4)}, "top_k goes"),
+        ({"encoder": "jumprelu", "encoder_weight": torch.zeros(6, 4)}, "needs a threshold"),
+        ({"threshold": torch.zeros(4)}, "no other takes one"),
+        ({"feature_names": ("one",)}, "1 names for 4 features"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused(atoms, settings, message):

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -13,10 +13,10 @@ from cofire.nnls import nonnegative_codes
 from cofire.site import Site
 from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Tensor
 
-EncoderKind: TypeAlias = Literal["nnls", "linear", "relu", "topk"]
-EstimatorEncoder: TypeAlias = Literal["nnls", "linear"]
+EncoderKind: TypeAlias = Literal["nnls", "linear", "relu", "topk", "jumprelu"]
+EstimatorEncoder: TypeAlias = Literal["nnls", "linear", "relu", "topk"]
 
-_TENSORS = ("atoms", "encoder_weight", "encoder_bias", "offset")
+_TENSORS = ("atoms", "encoder_weight", "encoder_bias", "offset", "threshold")
 _BLOCK_ROWS = 16384  # bounds the memory of encoding
 
 
@@ -26,26 +26,29 @@ class Dictionary:
 
     With x' = x - offset, or max(0, x) - offset where the method rectifies its input:
 
-    =======  ==================================================================================
-    nnls     codes = argmin over c ≥ 0 of ½‖x' - c D‖² + penalty · Σc, with ``top_k`` only the
-             largest, improved given that the others are 0
-    linear   codes = x' W + b
-    relu     codes = max(0, x' W + b)
-    topk     codes = the ``top_k`` largest entries of max(0, x' W + b), the others 0
-    =======  ==================================================================================
+    ========  =================================================================================
+    nnls      codes = argmin over c ≥ 0 of ½‖x' - c D‖² + penalty · Σc, with ``top_k`` only
+              the largest, improved given that the others are 0
+    linear    codes = x' W + b
+    relu      codes = max(0, x' W + b)
+    topk      codes = the ``top_k`` largest entries of max(0, x' W + b), the others 0
+    jumprelu  codes = max(0, x' W + b) where x' W + b is above ``threshold``, the others 0
+    ========  =================================================================================
 
     Encoding is deterministic and does not depend on how rows are batched.
 
     Attributes:
         atoms: D [features channels].
         site: where in the model the rows live.
-        encoder: one of the four rules.
+        encoder: one of the five rules.
         encoder_weight: W [channels features]; not used by ``nnls``.
         encoder_bias: b [features]; zero when None.
         offset: added back by ``decode``; zero when None.
         top_k: most features active a row: needed for ``topk``, no limit for ``nnls`` when None.
         penalty: weight of the L1 term, for ``nnls``.
+        threshold: [features], for ``jumprelu``.
         rectify: whether negative activations count as 0 when encoding.
+        feature_names: what the features are called, where the method itself knows.
         provenance: how it was made, as plain JSON values.
     """
 
@@ -57,12 +60,16 @@ class Dictionary:
     offset: Float[Tensor, "channels"] | None = None
     top_k: int | None = None
     penalty: float = 0.0
+    threshold: Float[Tensor, "features"] | None = None
     rectify: bool = False
+    feature_names: tuple[str, ...] | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.encoder not in ("nnls", "linear", "relu", "topk"):
-            raise InputError(f"Unknown encoder {self.encoder!r}; use nnls, linear, relu or topk.")
+        if self.encoder not in get_args(EncoderKind):
+            raise InputError(
+                f"Unknown encoder {self.encoder!r}; use one of {', '.join(get_args(EncoderKind))}."
+            )
         if (self.encoder == "nnls") != (self.encoder_weight is None):
             raise InputError(
                 f"Encoder {self.encoder!r} {'takes no' if self.encoder == 'nnls' else 'needs an'} "
@@ -72,6 +79,12 @@ class Dictionary:
             raise InputError("The encoder 'topk' needs top_k, the features active a row.")
         if self.top_k is not None and self.encoder not in ("topk", "nnls"):
             raise InputError("top_k goes with the encoders 'topk' and 'nnls' only.")
+        if (self.encoder == "jumprelu") != (self.threshold is not None):
+            raise InputError("The encoder 'jumprelu' needs a threshold, and no other takes one.")
+        if self.feature_names is not None and len(self.feature_names) != self.n_features:
+            raise InputError(
+                f"{len(self.feature_names)} names for {self.n_features} features; give one each."
+            )
 
     @property
     def n_features(self) -> int:
@@ -116,6 +129,8 @@ class Dictionary:
             codes = codes + self.encoder_bias
         if self.encoder == "linear":
             return codes
+        if self.threshold is not None:
+            return torch.where(codes > self.threshold, codes.clamp_min(0), 0.0)
         codes = codes.clamp_min(0)
         if self.top_k is not None:
             kept = codes.topk(min(self.top_k, self.n_features), dim=1)
@@ -134,7 +149,7 @@ class Dictionary:
 
     def settings(self) -> dict[str, Any]:
         """Everything but the tensors, as plain JSON values; ``from_parts`` takes it back."""
-        return {
+        settings: dict[str, Any] = {
             "site": self.site.name,
             "encoder": self.encoder,
             "top_k": self.top_k,
@@ -142,11 +157,16 @@ class Dictionary:
             "rectify": self.rectify,
             "provenance": dict(self.provenance),
         }
+        if self.feature_names is not None:
+            settings["feature_names"] = list(self.feature_names)
+        return settings
 
     @classmethod
     def from_parts(cls, tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> "Dictionary":
         """Put together what ``tensors`` and ``settings`` took apart."""
         parts: dict[str, Any] = {**tensors, **settings, "site": Site.parse(settings["site"])}
+        if parts.get("feature_names") is not None:
+            parts["feature_names"] = tuple(parts["feature_names"])
         return cls(**parts)
 
     @classmethod
@@ -163,13 +183,15 @@ class Dictionary:
         ``linear`` reads encoder and atoms off the estimator's own ``transform`` and
         ``inverse_transform``, so that it encodes exactly as the estimator does. ``nnls`` takes
         ``components_``, with the estimator's ``code_penalty_``, ``offset_`` and ``max_active``
-        where it has them.
+        where it has them. ``relu`` and ``topk`` take ``components_``, ``encoder_weight_``
+        [channels features], ``encoder_bias_``, ``offset_`` and, for ``topk``, ``max_active_``.
+        Names come from ``feature_names_`` where the estimator has it.
 
         Args:
             estimator: has ``components_`` [features channels].
             site: where its rows came from.
-            encoder: ``nnls`` or ``linear``; by default ``linear`` when it centres its data
-                (has a ``mean_``).
+            encoder: rule by which to encode; by default ``linear`` when it centres its data
+                (has a ``mean_``), else ``nnls``.
             provenance: how it was made, as plain JSON values.
 
         Raises:
@@ -181,7 +203,21 @@ class Dictionary:
                 f"{type(estimator).__name__} has no components_; fit it first, or make the "
                 "Dictionary from its atoms."
             )
-        if (encoder or ("linear" if hasattr(estimator, "mean_") else "nnls")) == "nnls":
+        kind = encoder or ("linear" if hasattr(estimator, "mean_") else "nnls")
+        names = getattr(estimator, "feature_names_", None)
+        if kind in ("relu", "topk"):
+            return cls(
+                atoms=_tensor(estimator.components_),
+                site=site,
+                encoder=kind,
+                encoder_weight=_tensor(estimator.encoder_weight_),
+                encoder_bias=_tensor(estimator.encoder_bias_),
+                offset=_tensor(estimator.offset_),
+                top_k=estimator.max_active_ if kind == "topk" else None,
+                feature_names=names,
+                provenance=provenance or {},
+            )
+        if kind == "nnls":
             offset = np.asarray(getattr(estimator, "offset_", 0.0))
             return cls(
                 atoms=_tensor(estimator.components_),
@@ -190,6 +226,7 @@ class Dictionary:
                 top_k=getattr(estimator, "max_active", None),
                 penalty=float(getattr(estimator, "code_penalty_", 0.0)),
                 rectify=bool(getattr(estimator, "rectifies", False)),
+                feature_names=names,
                 provenance=provenance or {},
             )
         if not hasattr(estimator, "inverse_transform"):
@@ -213,6 +250,7 @@ class Dictionary:
             encoder_weight=_tensor(weight),
             encoder_bias=_tensor(estimator.transform(offset)[0]),
             offset=_tensor(offset[0]),
+            feature_names=names,
             provenance=provenance or {},
         )
 

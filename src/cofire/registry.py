@@ -4,116 +4,66 @@ Adding a method is one entry here, or in another package an entry point of the g
 ``cofire.methods`` that gives a ``Method``.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, partial
 from importlib.metadata import entry_points
 from typing import Any
 
-from cofire.baselines import PositiveDictionaryLearning, RectifiedNMF, ica, pca
-from cofire.dictionary import Dictionary, EstimatorEncoder
+from cofire.baselines import (
+    DifferenceOfMeans,
+    KMeansAtoms,
+    PermutedNeurons,
+    PositiveDictionaryLearning,
+    RandomDirections,
+    RawNeurons,
+    RectifiedNMF,
+    ica,
+    matched_sae,
+    pca,
+    svd,
+)
+from cofire.baselines.matched_sae import Architecture
 from cofire.errors import InputError
 from cofire.factorization import SemiNMF
-from cofire.site import Site
+from cofire.factorization.constraints import kept_entries
+from cofire.method import Method, MethodSettings
+
+_SNMF_SETTINGS = frozenset(
+    {
+        "sparsity",
+        "sparsity_budget",
+        "solver",
+        "init",
+        "max_iter",
+        "tol",
+        "code_penalty",
+        "max_active",
+        "center",
+    }
+)
 
 
-@dataclass(frozen=True)
-class MethodSettings:
-    """What a user can set about a factorisation.
-
-    Attributes:
-        n_components: number of features.
-        sparsity: share of channels an atom keeps, 0 < s ≤ 1.
-        solver: name of a solver.
-        init: name of a start, None for the solver's own.
-        max_iter: most sweeps, None for the method's own.
-        tol: stop tolerance, None for the method's own.
-        code_penalty: L1 penalty on codes, relative to the median row norm, None for the solver's
-            own.
-        max_active: most features a row may express, None for no limit.
-        sparsity_budget: what the sparsity holds for, each ``atom`` or the ``dictionary``.
-        center: whether the mean row is taken off first.
-        seed: of everything random.
-        device: to compute on, where the method can choose.
-    """
-
-    n_components: int = 100
-    sparsity: float = 0.01
-    solver: str = "bcd"
-    init: str | None = None
-    max_iter: int | None = None
-    tol: float | None = None
-    code_penalty: float | None = None
-    max_active: int | None = None
-    sparsity_budget: str = "atom"
-    center: bool = False
-    seed: int = 0
-    device: str = "auto"
-
-    def given(self, *names: str) -> dict[str, Any]:
-        """Those of the named settings that are not None."""
-        found = {name: getattr(self, name) for name in names}
-        return {name: value for name, value in found.items() if value is not None}
+def _snmf(s: MethodSettings) -> SemiNMF:
+    return SemiNMF(
+        n_components=s.n_components,
+        sparsity=s.sparsity,
+        sparsity_budget=s.sparsity_budget,
+        center=s.center,
+        solver=s.solver,
+        random_state=s.seed,
+        device=s.device,
+        **s.given("init", "max_iter", "tol", "code_penalty", "max_active"),
+    )
 
 
-@dataclass(frozen=True)
-class Method:
-    """A way to make a dictionary.
-
-    Attributes:
-        name: what ``--method`` takes.
-        summary: one line.
-        source: paper or library.
-        build: settings to an unfitted estimator.
-        encoder: rule by which the dictionary encodes (see ``Dictionary``).
-        honours: settings it uses beside ``n_components``, ``seed`` and ``device``.
-        overcomplete: whether it can find more features than there are channels.
-    """
-
-    name: str
-    summary: str
-    source: str
-    build: Callable[[MethodSettings], Any]
-    encoder: EstimatorEncoder
-    honours: frozenset[str] = field(default_factory=frozenset)
-    overcomplete: bool = True
-
-    def estimator(self, settings: MethodSettings) -> Any:
-        """An unfitted estimator.
-
-        Raises:
-            InputError: when a setting was changed that this method does not use.
-        """
-        default = MethodSettings()
-        always = {"n_components", "seed", "device"}
-        for setting in fields(settings):
-            name = setting.name
-            changed = getattr(settings, name) != getattr(default, name)
-            if changed and name not in self.honours | always:
-                raise InputError(
-                    f"Method {self.name!r} has no setting {name!r}; leave it out. It takes "
-                    f"{', '.join(sorted(self.honours | always))}."
-                )
-        return self.build(settings)
-
-    def check_size(self, n_components: int, rows: int, channels: int) -> None:
-        """Refuse more features than the data allow.
-
-        Raises:
-            InputError: saying how many there may be.
-        """
-        most = rows if self.overcomplete else min(rows, channels)
-        if n_components > most:
-            raise InputError(
-                f"Method {self.name!r} finds at most {most} features on {rows} training rows × "
-                f"{channels} channels; n_components is {n_components}. Lower it or add data."
-            )
-
-    def dictionary(self, estimator: Any, site: Site, provenance: Mapping[str, Any]) -> Dictionary:
-        """The dictionary of a fitted estimator."""
-        return Dictionary.from_estimator(
-            estimator, site, encoder=self.encoder, provenance=provenance
-        )
+def _sae(s: MethodSettings, architecture: Architecture) -> Any:
+    return matched_sae(
+        s.n_components,
+        architecture=architecture,
+        random_state=s.seed,
+        device=s.device,
+        **s.given("max_iter", "max_active"),
+    )
 
 
 _BUILT_IN = (
@@ -121,36 +71,23 @@ _BUILT_IN = (
         name="snmf",
         summary="Sparse signed neuron groups, codes ≥ 0 (semi-nonnegative matrix factorisation)",
         source="Shafran, Geiger & Geva 2025, arXiv 2506.10920; Ding, Li & Jordan 2010",
-        build=lambda s: SemiNMF(
-            n_components=s.n_components,
-            sparsity=s.sparsity,
-            sparsity_budget=s.sparsity_budget,
-            center=s.center,
-            solver=s.solver,
-            random_state=s.seed,
-            device=s.device,
-            **s.given("init", "max_iter", "tol", "code_penalty", "max_active"),
-        ),
+        build=_snmf,
         encoder="nnls",
-        honours=frozenset(
-            {
-                "sparsity",
-                "sparsity_budget",
-                "solver",
-                "init",
-                "max_iter",
-                "tol",
-                "code_penalty",
-                "max_active",
-                "center",
-            }
-        ),
+        honours=_SNMF_SETTINGS,
     ),
     Method(
         name="pca",
         summary="Principal components: orthogonal atoms, signed codes",
         source="scikit-learn PCA",
         build=lambda s: pca(s.n_components, seed=s.seed),
+        encoder="linear",
+        overcomplete=False,
+    ),
+    Method(
+        name="svd",
+        summary="Singular vectors: as pca, but the mean row is left in",
+        source="Eckart & Young 1936; scikit-learn TruncatedSVD",
+        build=lambda s: svd(s.n_components, seed=s.seed),
         encoder="linear",
         overcomplete=False,
     ),
@@ -184,7 +121,77 @@ _BUILT_IN = (
         encoder="nnls",
         honours=frozenset({"max_iter"}),
     ),
+    Method(
+        name="kmeans",
+        summary="Centres of k clusters of rows, seen from the mean row; codes ≥ 0",
+        source="Sculley 2010; scikit-learn MiniBatchKMeans",
+        build=lambda s: KMeansAtoms(s.n_components, random_state=s.seed, **s.given("max_iter")),
+        encoder="nnls",
+        honours=frozenset({"max_iter"}),
+    ),
+    Method(
+        name="sae-topk",
+        summary="Sparse autoencoder with at most max_active features a row, same rows",
+        source="Gao et al. 2024, arXiv 2406.04093; SAELens",
+        build=partial(_sae, architecture="topk"),
+        encoder="topk",
+        honours=frozenset({"max_iter", "max_active"}),
+    ),
+    Method(
+        name="sae-l1",
+        summary="Sparse autoencoder with an L1 penalty that leaves about max_active features a row",
+        source="Bricken et al. 2023, Towards Monosemanticity; SAELens",
+        build=partial(_sae, architecture="standard"),
+        encoder="relu",
+        honours=frozenset({"max_iter", "max_active"}),
+    ),
+    Method(
+        name="diffmeans",
+        summary="Difference of means: one direction a concept, from labelled texts",
+        source="Marks & Tegmark 2023, arXiv 2310.06824; Wu et al. 2025, arXiv 2501.17148",
+        build=lambda s: DifferenceOfMeans(),
+        encoder="nnls",
+        needs_labels=True,
+    ),
+    Method(
+        name="neurons",
+        summary="Control: the most active single neurons, each on one side",
+        source="cofire",
+        build=lambda s: RawNeurons(s.n_components),
+        encoder="nnls",
+        control=True,
+    ),
+    Method(
+        name="random",
+        summary="Control: random directions",
+        source="cofire",
+        build=lambda s: RandomDirections(s.n_components, random_state=s.seed),
+        encoder="nnls",
+        control=True,
+    ),
+    Method(
+        name="random-sparse",
+        summary="Control: random directions with as many neurons each as snmf keeps",
+        source="cofire",
+        build=lambda s: RandomDirections(
+            s.n_components, kept=partial(kept_entries, s.sparsity), random_state=s.seed
+        ),
+        encoder="nnls",
+        honours=frozenset({"sparsity"}),
+        control=True,
+    ),
+    Method(
+        name="permuted-snmf",
+        summary="Control: snmf with each feature's values on shuffled neurons",
+        source="cofire",
+        build=lambda s: PermutedNeurons(_snmf(s), random_state=s.seed),
+        encoder="nnls",
+        honours=_SNMF_SETTINGS,
+        control=True,
+    ),
 )
+
+__all__ = ["Method", "MethodSettings", "method_named", "methods"]
 
 
 @cache

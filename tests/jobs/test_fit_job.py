@@ -6,10 +6,11 @@ import shutil
 import pytest
 import torch
 
+import builders
 from cofire import jobs
 from cofire.config import CaptureConfig, FitConfig
 from cofire.errors import InputError, StoreError
-from cofire.registry import methods
+from cofire.registry import method_named
 from cofire.site import Site
 from cofire.store import Run
 
@@ -134,12 +135,42 @@ def test_a_store_outlives_its_model(config, acts, tmp_path, caplog):
     assert run.features(run.sites[0])[0].vocabulary is None
 
 
-@pytest.mark.parametrize("method", list(methods()))
-def test_every_method_makes_a_run(config, method):
-    update = {"method": method, "sparsity": 0.1 if method == "snmf" else 0.01}
-    update |= {} if method == "snmf" else {"tol": None, "max_iter": None}
-    run = jobs.fit(config.model_copy(update={**update, "layers": "2"}))
-    assert len(run.features(run.sites[0])) == 6
+@pytest.mark.parametrize("name", builders.method_parameters())
+def test_every_method_makes_a_run(config, name):
+    method = method_named(name)
+    update = {"method": name, "layers": "2"}
+    update |= {} if "sparsity" in method.honours else {"sparsity": 0.01}
+    update |= {} if "tol" in method.honours and "solver" in method.honours else {"tol": None}
+    if method.needs_labels:
+        update["n_components"] = 100
+    if "solver" not in method.honours:
+        update["max_iter"] = 30 if method.encoder in ("relu", "topk") else None
+    run = jobs.fit(config.model_copy(update=update))
+    features = run.features(run.sites[0])
+    if not method.needs_labels:
+        assert len(features) == 6
+        return
+    names = run.dictionary(run.sites[0]).feature_names
+    assert [feature.label.split(":")[0] for feature in features] == list(names)
+
+
+def test_texts_without_labels_are_refused_before_they_are_captured(config, tiny_folder, tmp_path):
+    texts = tmp_path / "texts.txt"
+    texts.write_text("one\ntwo\n")
+    fresh = {"activations": None, "model": str(tiny_folder), "data": str(texts), "layers": "0"}
+    with pytest.raises(InputError, match="need labelled training texts"):
+        jobs.fit(
+            config.model_copy(
+                update={
+                    **fresh,
+                    "method": "diffmeans",
+                    "n_components": 100,
+                    "sparsity": 0.01,
+                    "max_iter": None,
+                    "tol": None,
+                }
+            )
+        )
 
 
 def test_a_run_from_a_store_says_what_the_store_was_made_of(config, acts, tiny_folder):

@@ -198,6 +198,7 @@ def read_features(
     )
     profile = concept_profile(codes, activations.tokens.text_id, activations.corpus)
     state = health(atoms, train_codes)
+    names: Sequence[str | None] = dictionary.feature_names or [None] * len(atoms)
     projections: Sequence[VocabularyProjection | None] = [None] * len(atoms)
     if model is not None and dictionary.site.kind == "mlp":
         projections = project_on_vocabulary(
@@ -214,7 +215,7 @@ def read_features(
             features.append(
                 Feature(
                     index=i,
-                    label=offline_label(profile.best[i], types),
+                    label=offline_label(profile.best[i], types, name=names[i]),
                     concept=profile.best[i],
                     concept_scores=_ranked(profile.concepts, profile.train[i], profile.heldout[i]),
                     contexts=tuple(contexts),

@@ -69,6 +69,7 @@ def fit(config: FitConfig, progress: Progress = SILENT, ranks: Ranks = ONE) -> R
             "All texts are held out: there is none left to fit. Hold out fewer with --heldout, or "
             "mark texts as train."
         )
+    method.check_texts(source.corpus)
     config = config.model_copy(update=source.settings)
     path = config.output or Path("runs") / _run_name(config, source)
     run = _open_run(path, config, source) if first else None
@@ -82,14 +83,17 @@ def fit(config: FitConfig, progress: Progress = SILENT, ranks: Ranks = ONE) -> R
 
 def _run_name(config: FitConfig, source: RowSource) -> str:
     """Settings that people vary, so that a sweep does not run into itself."""
-    parts = [source.name, config.method, f"k{config.n_components}"]
-    if config.method == "snmf":
+    method = method_named(config.method)
+    parts = [source.name, config.method]
+    parts += [] if method.needs_labels else [f"k{config.n_components}"]
+    if "sparsity" in method.honours:
         parts.append(f"s{config.sparsity:g}")
+    if "solver" in method.honours:
         parts += [] if config.solver == "bcd" else [config.solver]
         parts += [] if config.code_penalty is None else [f"penalty{config.code_penalty:g}"]
-        parts += [] if config.max_active is None else [f"active{config.max_active}"]
         parts += ["centred"] if config.center else []
         parts += ["shared"] if config.sparsity_budget == "dictionary" else []
+    parts += [] if config.max_active is None else [f"active{config.max_active}"]
     parts += [f"seed{config.seed}"] if config.seed else []
     return "-".join(parts)
 

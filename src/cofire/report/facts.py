@@ -21,6 +21,15 @@ _METHODS = {
     "ica": "ICA (independent components)",
     "nmf": "NMF of the rectified activations",
     "dictionary-learning": "dictionary learning",
+    "svd": "SVD (singular vectors)",
+    "kmeans": "k-means",
+    "sae-topk": "TopK sparse autoencoder",
+    "sae-l1": "L1 sparse autoencoder",
+    "diffmeans": "difference of means",
+    "neurons": "single neurons (control)",
+    "random": "random directions (control)",
+    "random-sparse": "sparse random directions (control)",
+    "permuted-snmf": "SNMF on shuffled neurons (control)",
 }
 _SOLVERS = {"bcd": "exact block coordinate descent", "mu": "published multiplicative updates"}
 _SOURCES = {"concepts": "bundled concept sentences", "-": "texts from standard input"}
@@ -155,7 +164,10 @@ def _features(config: Mapping[str, Any]) -> str | None:
     number, sparsity = config.get("n_components"), config.get("sparsity")
     if number is None:
         return None
-    if not isinstance(sparsity, int | float) or config.get("method", "snmf") != "snmf":
+    method = methods().get(str(config.get("method", "snmf")))
+    if method is not None and method.needs_labels:
+        return "one a concept"
+    if not isinstance(sparsity, int | float) or method is None or "sparsity" not in method.honours:
         return f"{number} a layer"
     return f"{number} a layer, each keeps {figure(100 * sparsity)}% of neurons"
 
