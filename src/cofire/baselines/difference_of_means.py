@@ -49,10 +49,10 @@ class DifferenceOfMeans(BaseEstimator):
     Every row (token) counts alike, as in Wu et al. 2025 (AxBench, arXiv 2501.17148); texts labelled
     ``neutral`` belong to the others, texts without a label to neither. Held-out texts are left out
     even when they are given. Atoms have unit norm. Codes are those of penalised nonnegative least
-    squares on the atoms from the mean row, as for SNMF. Plain projections, the published readout, do
-    worse (Gemma 3 270M, bundled concepts, layers 5 and 11): mean held-out AUROC of a feature for its own
-    concept 0.957 against 0.973 and 0.978, explained variance below 0 against 0.16, because the
-    directions of related concepts overlap.
+    squares on the atoms from the mean row, as for SNMF. Plain projections, the published readout,
+    do worse (Gemma 3 270M, bundled concepts, layers 5 and 11): mean held-out AUROC of a feature for
+    its own concept 0.957 against 0.973 and 0.978, explained variance below 0 against 0.16, because
+    the directions of related concepts overlap.
 
     Attributes:
         components_: atoms [features channels].
@@ -63,7 +63,7 @@ class DifferenceOfMeans(BaseEstimator):
         record_: ``left_out_``, for the provenance.
     """
 
-    def fit(self, X: Activations, y: None = None) -> "DifferenceOfMeans":
+    def fit(self, X: np.ndarray | Activations, y: None = None) -> "DifferenceOfMeans":
         """Fit on activations whose corpus has labels.
 
         Raises:

@@ -146,7 +146,7 @@ class MatchedSAE(BaseEstimator):
             "tries": [asdict(cell) for cell in tries],
             "chosen": asdict(self.chosen_),
             "features_active": self.max_active_,
-            "sae_lens": _sae_lens().__version__,
+            "sae_lens": sae_lens().__version__,
         }
         return self
 
@@ -166,7 +166,7 @@ class MatchedSAE(BaseEstimator):
 
     def _train(self, rows: ActivationMatrix, rate: float, l1: float | None) -> Dictionary:
         """One training of SAELens, without its progress bar and its record keeping."""
-        lens = _sae_lens()
+        lens = sae_lens()
         channels = rows.shape[1]
         scale = float(channels**0.5 / rows.norm(dim=1).mean().clamp_min(1e-12))
         size = {"d_in": channels, "d_sae": self.n_components}
@@ -283,7 +283,7 @@ def _batches(n_rows: int, batch: int, steps: int, seed: int) -> Iterator[Tensor]
         left = left[batch:]
 
 
-def _sae_lens() -> ModuleType:
+def sae_lens() -> ModuleType:
     """SAELens; imported late, it takes seconds.
 
     Raises:

@@ -192,8 +192,8 @@ def _with_current_names(config: Mapping[str, Any]) -> dict[str, Any]:
         found["metadata"] = dict(found["metadata"])
         return found
     hook = found.get("hook_name", found.get("hook_point"))
-    found["metadata"] = {"model_name": found.get("model_name"), "hook_name": hook}
-    found["metadata"]["sae_lens_version"] = found.get("sae_lens_version")
+    kept = ("model_name", "hook_head_index", "sae_lens_version", "sae_lens_training_version")
+    found["metadata"] = {"hook_name": hook, **{name: found.get(name) for name in kept}}
     activation = found.get("activation_fn", found.get("activation_fn_str", "relu"))
     options = found.get("activation_fn_kwargs") or {}
     if activation == "topk" and options.get("k") is not None:
