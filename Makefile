@@ -39,5 +39,5 @@ $(VENV)/demo.stamp: $(SETTINGS)
 
 $(VENV)/dev.stamp: $(SETTINGS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[demo,hub,dev]"
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[demo,hub,sae,dev]"
 	touch $@ $(VENV)/demo.stamp

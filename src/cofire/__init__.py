@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cofire.activations import Activations
+    from cofire.baselines import load_public_sae, load_sae, save_sae
     from cofire.config import CaptureConfig, FitConfig, PathConfig
     from cofire.corpus import Corpus, Text
     from cofire.data import load_corpus
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from cofire.evaluation.steering import Steering
     from cofire.evaluation.steering_records import SteeringCell, SteeringSettings, plan_cells
     from cofire.factorization import SemiNMF
+    from cofire.interpret.carrying import carry_to_residual
     from cofire.interpret.reading import Feature, FeatureSet, read_features
     from cofire.models import CaptureSettings, LanguageModel, capture_activations, load_model
     from cofire.site import Site
@@ -68,6 +70,13 @@ _HOME = {
     "read_features": "cofire.interpret.reading",
     "split_halves": "cofire.evaluation.stability",
     "stability": "cofire.evaluation.stability",
+    "carry_to_residual": "cofire.interpret.carrying",
+    "load_corpus": "cofire.data",
+    "load_model": "cofire.models",
+    "load_public_sae": "cofire.baselines",
+    "load_sae": "cofire.baselines",
+    "read_features": "cofire.interpret.reading",
+    "save_sae": "cofire.baselines",
     "suggest_k": "cofire.evaluation.knee",
     "walk_path": "cofire.evaluation.path",
 }

@@ -9,7 +9,8 @@ import torch
 
 import builders
 from cofire.baselines import RandomDirections, save_sae
-from cofire.baselines.matched_sae import MatchedSAE, matched_sae, sae_lens
+from cofire.baselines.lens import sae_lens
+from cofire.baselines.matched_sae import MatchedSAE, matched_sae
 from cofire.dictionary import Dictionary
 from cofire.errors import ConvergenceWarning, InputError
 from cofire.factorization.planted import plant, recovery

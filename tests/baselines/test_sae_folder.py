@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from cofire.baselines import load_sae, sae_dictionary, save_sae
+from cofire.baselines import load_public_sae, load_sae, sae_dictionary, save_sae
 from cofire.dictionary import Dictionary
 from cofire.errors import DataError, InputError
 from cofire.site import Site
@@ -63,9 +63,15 @@ def test_a_written_folder_reads_the_same_here_and_in_saelens(name, tmp_path):
 
 def imported_sae_lens():
     pytest.importorskip("sae_lens", reason="needs the extra sae")
-    from cofire.baselines.matched_sae import sae_lens
+    from cofire.baselines.lens import sae_lens
 
     return sae_lens()
+
+
+def test_a_public_sae_that_cannot_be_had_is_one_sentence():
+    imported_sae_lens()
+    with pytest.raises(DataError, match="cannot load no-such-name/layer_3: .* Check both names"):
+        load_public_sae("no-such-name", "layer_3")
 
 
 @pytest.mark.parametrize(

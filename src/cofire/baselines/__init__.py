@@ -10,6 +10,7 @@ from cofire.baselines.estimators import (
     pca,
     svd,
 )
+from cofire.baselines.lens import load_public_sae
 from cofire.baselines.matched_sae import MatchedSAE, matched_sae
 from cofire.baselines.sae_folder import load_sae, sae_dictionary, save_sae
 
@@ -24,6 +25,7 @@ __all__ = [
     "RectifiedNMF",
     "ica",
     "learnable_concepts",
+    "load_public_sae",
     "load_sae",
     "matched_sae",
     "pca",

@@ -71,8 +71,7 @@ def sae_dictionary(
 ) -> Dictionary:
     """The dictionary of an SAE, from what SAELens keeps of it.
 
-    Of a SAELens object in memory: ``sae_dictionary(sae.cfg.to_dict(), sae.state_dict())``, with
-    ``sae = SAE.from_pretrained(release, sae_id)`` for a public one.
+    Of a SAELens object in memory: ``sae_dictionary(sae.cfg.to_dict(), sae.state_dict())``.
 
     Args:
         config: as in ``cfg.json``.

@@ -1,6 +1,7 @@
 """What there is below a folder: runs, paths and activation stores."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ def _describe(path: Path) -> dict[str, Any] | None:
             done = sum(1 for record in manifest["sites"].values() if record)
             total = len(manifest["sites"])
             config = manifest["config"]
-            what = f"{config['method']} k={config['n_components']} layers {config['layers']}"
+            what = f"{config['method']} k={_features(manifest)} layers {config['layers']}"
         elif kind == activation_store.FORMAT:
             done = sum(1 for shard in manifest["shards"] if shard["rows"] is not None)
             total = len(manifest["shards"])
@@ -61,6 +62,15 @@ def _describe(path: Path) -> dict[str, Any] | None:
         }
     except (KeyError, TypeError, AttributeError):
         return _damaged(path)
+
+
+def _features(manifest: Mapping[str, Any]) -> Any:
+    """How many features a layer; a method of labels makes one a concept, whatever was asked."""
+    for record in manifest["sites"].values():
+        made = (record or {}).get("dictionary", {}).get("provenance", {})
+        if "n_components" in made:
+            return made["n_components"]
+    return manifest["config"]["n_components"]
 
 
 def _looks_like_ours(folder: Path) -> bool:
