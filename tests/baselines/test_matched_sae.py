@@ -87,6 +87,8 @@ def test_training_does_not_disturb_the_callers_random_numbers(planted):
 def test_settings_that_cannot_be_are_refused(planted):
     with pytest.raises(InputError, match="training steps; got 0"):
         MatchedSAE(3, max_iter=0).fit(planted.X.numpy())
+    with pytest.raises(InputError, match="max_active must be at least 1; got 0"):
+        MatchedSAE(3, max_active=0).fit(planted.X.numpy())
     assert (
         matched_sae(3, architecture="topk", max_active=9).fit(planted.X[:40].numpy()).max_active_
         == 3

@@ -124,6 +124,8 @@ class MatchedSAE(BaseEstimator):
         """
         if self.max_iter is not None and self.max_iter < 1:
             raise InputError(f"max_iter is the number of training steps; got {self.max_iter}.")
+        if self.max_active is not None and self.max_active < 1:
+            raise InputError(f"max_active must be at least 1; got {self.max_active}.")
         values = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
         held_back = torch.from_numpy(_held_back(X, len(values), self.random_state))
         rows = torch.from_numpy(np.ascontiguousarray(values)).to(resolve_device(self.device))
