@@ -112,6 +112,9 @@ def test_damaged_and_missing_files_are_told_apart(folder):
     save_file({**weights, "W_enc": torch.zeros(5, 9)}, folder / "sae_weights.safetensors")
     with pytest.raises(DataError, match=r"asks for W_enc of shape \(6, 9\); it has \(5, 9\)"):
         load_sae(folder)
+    save_file({**weights, "W_dec": torch.zeros(9)}, folder / "sae_weights.safetensors")
+    with pytest.raises(DataError, match="W_dec should be a matrix"):
+        load_sae(folder)
     del weights["b_dec"]
     save_file(weights, folder / "sae_weights.safetensors")
     with pytest.raises(DataError, match="lack b_dec; they hold W_dec, W_enc, b_enc"):

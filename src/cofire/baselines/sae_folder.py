@@ -88,6 +88,8 @@ def sae_dictionary(
     names = ["W_enc", "W_dec", "b_enc", "b_dec"]
     names += ["threshold"] if architecture == "jumprelu" else []
     part = {name: _weight(weights, name) for name in names}
+    if part["W_dec"].ndim != 2:
+        raise DataError(f"W_dec should be a matrix; it has shape {tuple(part['W_dec'].shape)}.")
     features, channels = part["W_dec"].shape
     expected = {"W_enc": (channels, features), "b_enc": (features,), "b_dec": (channels,)}
     expected |= {"threshold": (features,)} if architecture == "jumprelu" else {}
@@ -98,7 +100,7 @@ def sae_dictionary(
                 f"shape {shape}; it has {tuple(part[name].shape)}."
             )
     if config.get("rescale_acts_by_decoder_norm"):
-        norms = part["W_dec"].norm(dim=1)
+        norms = part["W_dec"].norm(dim=1).clamp_min(1e-8)  # as SAELens does when it folds them
         part |= {"W_dec": part["W_dec"] / norms[:, None], "W_enc": part["W_enc"] * norms}
         part["b_enc"] = part["b_enc"] * norms
     if not config.get("apply_b_dec_to_input", True):
