@@ -13,7 +13,8 @@ work. The rates of this machine are taken from the first and the last line of a
 ``solver_features.py`` result by least squares; the lines between and other row counts are then
 foretold. The cluster is paper: its rates are stated, not measured.
 
-    python benchmarks/solver_cost.py --features benchmarks/results/solver-features.json
+    cd benchmarks/results
+    python ../solver_cost.py --features solver-features.json --more solver-scaling.json
 """
 
 import argparse
@@ -103,7 +104,8 @@ def main() -> None:
     known = [lines[0], lines[len(lines) // 2], lines[-1]]
     rates = fitted(known)
     for path in options.more:
-        lines += json.loads(path.read_text())["results"]
+        more = json.loads(path.read_text())["results"]
+        lines += [line for line in more if line.get("method") != "partial_fit"]
     checked = []
     print("| rows | features | measured s | model s | model / measured | |")
     print("| ---: | ---: | ---: | ---: | ---: | --- |")
