@@ -1,7 +1,9 @@
 """Fitting into a run: from a store or straight from a model, resumable, with readable features."""
 
+import json
 import logging
 import shutil
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -228,3 +230,49 @@ def test_a_run_that_never_got_anywhere_does_not_block_its_folder(config):
     with pytest.raises(InputError, match="rows"):
         jobs.fit(config.model_copy(update={"n_components": 10**6}))
     assert jobs.fit(config).unfinished == []
+
+
+class StopsAt:
+    """A progress display under which the user presses Ctrl-C after some sweeps."""
+
+    def __init__(self, sweeps):
+        self.left = sweeps
+
+    @contextmanager
+    def task(self, description, total, unit):
+        def advance(n=1, **figures):
+            if unit == "sweep":
+                self.left -= n
+                if self.left == 0:
+                    raise KeyboardInterrupt
+
+        yield advance
+
+
+@pytest.mark.parametrize("sweeps", [3, 11])
+def test_ctrl_c_in_a_fit_keeps_its_state_and_the_same_command_goes_on(config, tmp_path, sweeps):
+    config = config.model_copy(update={"max_iter": 30, "tol": 0.0})
+    with pytest.raises(KeyboardInterrupt):
+        jobs.fit(config, StopsAt(sweeps))
+    begun = Run.open(config.output)
+    assert begun.sites == []
+    site = begun.unfinished[0]
+    state = config.output / site.name / "unfinished" / "latest.json"
+    assert len(json.loads(state.read_text())["history"]) == sweeps
+    resumed = jobs.fit(config)
+    whole = jobs.fit(config.model_copy(update={"output": tmp_path / "whole"}))
+    assert torch.equal(resumed.dictionary(site).atoms, whole.dictionary(site).atoms)
+    assert not state.parent.exists()
+
+
+def test_a_state_of_other_rows_is_begun_anew(config, acts, caplog):
+    config = config.model_copy(update={"max_iter": 30, "tol": 0.0})
+    with pytest.raises(KeyboardInterrupt):
+        jobs.fit(config, StopsAt(5))
+    state = next(config.output.glob("*/unfinished/latest.json"))
+    record = json.loads(state.read_text())
+    record["settings"]["squared norm of the data"] *= 2
+    state.write_text(json.dumps(record))
+    run = jobs.fit(config)
+    assert len(run.sites) == 2
+    assert "Starting this layer anew" in caplog.text
