@@ -156,7 +156,7 @@ class FitConfig(CaptureConfig):
         100, description="Number of features."
     )
     sparsity: float = Field(
-        0.01, description="Share of neurons each feature keeps, 0 to 1 (snmf only)."
+        0.01, description="Share of neurons each feature keeps, 0 to 1 (snmf and its controls)."
     )
     sparsity_budget: Literal["atom", "dictionary"] = Field(
         "atom",
@@ -177,7 +177,9 @@ class FitConfig(CaptureConfig):
         "Default: 0.03 for bcd and pgd; 0 is the published objective, with dense codes.",
     )
     max_active: int | None = Field(
-        None, ge=1, description="Most features a token may express at once (snmf only)."
+        None,
+        ge=1,
+        description="Most features a token may express at once (snmf, sae-topk, sae-l1).",
     )
     center: Annotated[bool, tyro.conf.FlagCreatePairsOff] = Field(
         False, description="Take the mean row off before factorising (snmf only)."
