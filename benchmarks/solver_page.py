@@ -308,7 +308,8 @@ def thousands() -> str:
         f"## Thousands of features\n\nOne pass of `partial_fit` over WikiText-2; "
         f"{on(result['machine'])}.\n\n"
         + table(columns, lines)
-        + "\n`python benchmarks/solver_thousands.py --activations FOLDER`\n\n"
+        + f"\n{result.get('note', '')}\n\n`python benchmarks/solver_thousands.py --activations "
+        "FOLDER`\n\n"
     )
 
 
