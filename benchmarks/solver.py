@@ -91,7 +91,10 @@ def main() -> None:
         options.output.write_text(
             json.dumps(
                 {
-                    "options": {k: str(v) for k, v in vars(options).items()},
+                    "options": {
+                        name: value.name if isinstance(value, Path) else str(value)
+                        for name, value in vars(options).items()
+                    },
                     "shape": list(X.shape),
                     "machine": machine,
                     "published_iteration_s": literal,
