@@ -77,11 +77,34 @@ def test_an_interrupt_keeps_the_state_whatever_the_time(planted, whole, tmp_path
         same(SemiNMF(10, **options).fit(planted.X), whole)
 
 
+@pytest.mark.parametrize("budget", ["atom", "dictionary"])
+def test_an_interrupt_after_any_sweep_changes_nothing(planted, tmp_path, budget):
+    """Around swaps, trials and the stop rule too: one atom is missing at the start."""
+    start = planted.atoms.clone()
+    start[4] = 0
+    options = {"sparsity": 0.05, "init": start.numpy(), "sparsity_budget": budget, "tol": 1e-3}
+    whole = SemiNMF(10, **options).fit(planted.X)
+    assert any(record.replaced for record in whole.history_)
+    options["checkpoint"] = tmp_path / "state"
+    for line in range(len(whole.history_) - 1):
+        seen = []
+
+        def watch(record, seen=seen, line=line):
+            seen.append(record)
+            if len(seen) == line + 1:
+                raise KeyboardInterrupt
+
+        stopped = SemiNMF(10, **options, callback=watch).fit(planted.X)
+        assert stopped.stop_reason_ == "interrupted"
+        same(SemiNMF(10, **options).fit(planted.X), whole)
+
+
 @pytest.mark.parametrize(
     ("options", "scale", "words"),
     [
         ({"sparsity": 0.1}, 1.0, "is of a fit with sparsity 0.05, not 0.1"),
-        ({"random_state": 3}, 1.0, "random_state '0', not '3'"),
+        ({"random_state": 3}, 1.0, "is of a fit with random_state"),
+        ({"init": np.eye(10, 120)}, 1.0, "is of a fit with init"),
         ({}, 2.0, "squared norm of the data"),
     ],
 )

@@ -11,14 +11,15 @@ Layout, one folder a fit; every process writes its own codes::
 leaves one of the two whole.
 """
 
+import hashlib
 import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from safetensors.torch import load_file, save_file
 
 from cofire.errors import InputError, StoreError
 from cofire.factorization.code_blocks import CodeBlocks
-from cofire.factorization.history import History, SweepRecord
+from cofire.factorization.history import History, Phase, SweepRecord
 from cofire.factorization.momentum import Momentum
 from cofire.factorization.objective import Products
 from cofire.factorization.sweep import Point
@@ -39,6 +40,12 @@ _LATEST = "latest.json"
 _FACTORS = "factors.safetensors"
 
 
+Trial: TypeAlias = Literal["repair", "budget"]
+
+STOP_WINDOW = 5
+"""Sweeps over which the decrease is averaged before it is compared with ``tol``."""
+
+
 @dataclass
 class Place:
     """Where a fit stands in its schedule.
@@ -48,6 +55,7 @@ class Place:
         iteration: sweeps over the data.
         done: sweeps of the first phase, those on trial left out.
         released: whether the first phase is over.
+        due: what is to be tried before the next sweep.
         recent: the last objectives of the second phase, which decide when to stop.
     """
 
@@ -55,7 +63,16 @@ class Place:
     iteration: int = 0
     done: int = 0
     released: bool = False
-    recent: list[float] = field(default_factory=list)
+    due: tuple[Trial, ...] = ()
+    recent: tuple[float, ...] = ()
+
+    def count(self, phase: Phase, objective: float, trials: tuple[Trial, ...]) -> None:
+        """Count a sweep that is over; ``trials`` are due after one of the first phase."""
+        if phase == "released":
+            self.recent = (*self.recent, objective)[-STOP_WINDOW - 1 :]
+        else:
+            self.done += 1
+            self.due = trials
 
 
 class Saved(NamedTuple):
@@ -231,7 +248,9 @@ class OpenCheckpoint:
             self._history.records[:] = [SweepRecord(**line) for line in record["history"]]
             self._history.began = time.perf_counter() - record["seconds"]
             momentum = Momentum(before, record["weight"])
-            return Saved(Place(**record["place"]), here, momentum, tensors["kept"])
+            lists = {name: tuple(record["place"][name]) for name in ("due", "recent")}
+            place = Place(**{**record["place"], **lists})
+            return Saved(place, here, momentum, tensors["kept"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             if isinstance(error, InputError):
                 raise
@@ -263,6 +282,11 @@ class OpenCheckpoint:
 
     def _codes(self, folder: Path, which: str) -> Path:
         return folder / f"codes-{self._ranks.rank}-{which}.bin"
+
+
+def fingerprint(values: Tensor) -> str:
+    """A name for some values, by which other values are told apart."""
+    return hashlib.sha256(values.cpu().numpy().tobytes()).hexdigest()[:16]
 
 
 def _write_blocks(blocks: CodeBlocks, path: Path) -> list[list[Any]]:

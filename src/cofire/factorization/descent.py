@@ -17,14 +17,13 @@ phases that the history names:
 All decisions rest on sums over all processes, so that every process takes the same ones.
 """
 
-from collections import deque
 from dataclasses import dataclass, replace
 
 import torch
 
 from cofire.code_descent import unit_atoms
 from cofire.factorization.atoms import shared_budget
-from cofire.factorization.checkpoint import Place
+from cofire.factorization.checkpoint import STOP_WINDOW, Place, Trial
 from cofire.factorization.code_blocks import CodeBlocks, CodesInMemory, CodesOnDisk
 from cofire.factorization.constraints import keep_largest
 from cofire.factorization.data import Tile
@@ -39,9 +38,6 @@ from cofire.factorization.updates import Updates
 from cofire.nnls import nonnegative_codes
 from cofire.threads import side_by_side, workers_for
 from cofire.types import AtomMatrix, Int, Tensor
-
-STOP_WINDOW = 5
-"""Sweeps over which the decrease is averaged before it is compared with ``tol``."""
 
 _EXACT = 10.0  # roundings of ||X||^2 within which a fit counts as exact
 _TRIAL_SWEEPS = 2
@@ -89,6 +85,7 @@ class Descent:
         self._sets: list[CodeBlocks] = []
         self._place = Place(most_swaps=max(1, int(_MOST_SWAPPED * problem.n_features)))
         self._momentum = Momentum()
+        self._later: tuple[Trial, ...] = ()
         device = self._data.device
         self._kept = torch.full((problem.n_features,), problem.kept, device=device)
 
@@ -97,6 +94,7 @@ class Descent:
         saved = self._problem.checkpoint
         if saved is None or not self._resume():
             self._here = Point(_start(self._problem), self._spare())
+        self._settle()
         try:
             self._penalised()
             reason = self._released()
@@ -104,24 +102,35 @@ class Descent:
             if not self._history.records:
                 raise
             reason = "interrupted"
+            self._unsettle()
             self._save(now=True)
         factors = self._finish(reason)
         if saved is not None and reason != "interrupted":
             saved.discard()
         return factors
 
+    def _settle(self) -> None:
+        """What an interrupt goes back to, were it in the midst of the next step.
+
+        Called when the factors are in place and before the callback hears of it, which is where
+        most interrupts come from.
+        """
+        self._settled = replace(self._place), self._problem.generator.get_state()
+
+    def _unsettle(self) -> None:
+        self._place, state = self._settled
+        self._problem.generator.set_state(state)
+
     def _penalised(self) -> None:
         place = self._place
         sweeps = min(self._schedule.penalty_sweeps, self._problem.max_iter // 2)
-        every = self._schedule.repair_every
         while not place.released and place.iteration < sweeps:
+            due, place.due = place.due, ()
+            if place.iteration + _TRIAL_SWEEPS <= sweeps:
+                for number, trial in enumerate(due):
+                    self._later = due[number + 1 :]
+                    self._repair() if trial == "repair" else self._share_budget()
             self._sweep("penalised", self._start_penalty)
-            place.done += 1
-            trial_fits = place.iteration + _TRIAL_SWEEPS <= sweeps
-            if every and place.done % every == 0 and trial_fits:
-                self._repair()
-                if self._problem.shared_budget:
-                    self._share_budget(self._start_penalty)
             self._save()
 
     def _released(self) -> StopReason:
@@ -131,29 +140,44 @@ class Descent:
         if not place.released:
             place.released = True
             self._momentum = Momentum()
-        recent = deque(place.recent, maxlen=STOP_WINDOW + 1)
-        while place.iteration < self._problem.max_iter:
-            recent.append(self._sweep("released", self._end_penalty).objective)
-            place.recent = list(recent)
-            if recent[-1] <= exact:
+        while True:
+            recent = place.recent
+            if recent and recent[-1] <= exact:
                 return "exact"
-            full = len(recent) == recent.maxlen
+            full = len(recent) > STOP_WINDOW
             if full and recent[0] - recent[-1] <= STOP_WINDOW * self._problem.tol * recent[0]:
                 return "converged"
+            if place.iteration >= self._problem.max_iter:
+                return "max_iter"
+            self._sweep("released", self._end_penalty)
             self._save()
-        return "max_iter"
 
-    def _sweep(self, phase: Phase, penalty: float) -> SweepRecord:
+    def _sweep(self, phase: Phase, penalty: float) -> None:
         """One extrapolated sweep, taken back if it raises the objective."""
         last = self._history.records[-1] if self._history.records else None
         point, outcome = self._advance(self._here, penalty, ahead=self._momentum.ahead)
-        if self._schedule.extrapolate:
-            if last is not None and outcome.objective > last.objective:
-                self._momentum.retreat()
-                return self._history.repeat(phase, self._place.iteration)
-            self._momentum.land(self._here)
-        self._here = point
-        return self._record(phase, outcome)
+        rises = last is not None and outcome.objective > last.objective
+        taken_back = self._schedule.extrapolate and rises
+        if taken_back:
+            self._momentum.retreat()
+        else:
+            if self._schedule.extrapolate:
+                self._momentum.land(self._here)
+            self._here = point
+        reached = last.objective if taken_back and last is not None else outcome.objective
+        self._place.count(phase, reached, self._trials())
+        self._settle()
+        if taken_back:
+            self._history.repeat(phase, self._place.iteration)
+        else:
+            self._record(phase, outcome)
+
+    def _trials(self) -> tuple[Trial, ...]:
+        """What is to be tried after the sweep that is being counted."""
+        every = self._schedule.repair_every
+        if not every or (self._place.done + 1) % every:
+            return ()
+        return ("repair", "budget") if self._problem.shared_budget else ("repair",)
 
     def _repair(self) -> None:
         """Swap atoms on trial; keep the change only if the objective drops."""
@@ -166,46 +190,51 @@ class Descent:
             kept=self._kept,
             generator=self._problem.generator,
         )
-        count = len(swaps.atoms)
-        if count == 0:
-            return
-        swapped = replace(self._here, atoms=apply_swaps(self._here.atoms, swaps))
-        if not self._try("repair", swapped, self._start_penalty, count, cleared=swaps.atoms):
-            place.most_swaps = max(1, count // 2)
+        if len(swaps.atoms):
+            swapped = replace(self._here, atoms=apply_swaps(self._here.atoms, swaps))
+            self._try("repair", swapped, self._kept, swaps.atoms)
 
-    def _share_budget(self, penalty: float) -> None:
+    def _share_budget(self) -> None:
         """Move entries between atoms on trial; keep the change only if the objective drops."""
         products = self._here.products
         if products is None:
             return
-        before = self._kept
-        self._kept = shared_budget(
-            self._here.atoms, products.cross, products.gram, int(before.sum())
-        )
-        if not bool((self._kept == before).all()) and not self._try("budget", self._here, penalty):
-            self._kept = before
+        kept = shared_budget(self._here.atoms, products.cross, products.gram, int(self._kept.sum()))
+        if not bool((kept == self._kept).all()):
+            self._try("budget", self._here, kept)
 
     def _try(
         self,
-        phase: Phase,
+        phase: Trial,
         start: Point,
-        penalty: float,
-        count: int = 0,
-        *,
-        cleared: Int[Tensor, "_"] | None = None,
-    ) -> bool:
+        kept: Int[Tensor, "features"],
+        swapped: Int[Tensor, "_"] | None = None,
+    ) -> None:
         """Some sweeps from another point; go there if the objective is lower than here."""
         objective = self._history.records[-1].objective
-        point, outcome = self._advance(start, penalty, cleared=cleared)
-        for _ in range(1, _TRIAL_SWEEPS):
-            point, outcome = self._advance(point, penalty, into=point.codes)
+        before, self._kept = self._kept, kept
+        try:
+            point, outcome = self._advance(start, self._start_penalty, cleared=swapped)
+            for _ in range(1, _TRIAL_SWEEPS):
+                point, outcome = self._advance(point, self._start_penalty, into=point.codes)
+        except KeyboardInterrupt:
+            self._kept = before
+            raise
+        count = 0 if swapped is None else len(swapped)
         better = outcome.objective < objective
         if better:
             self._here, self._momentum = point, Momentum()
+        else:
+            self._kept = before
+            if count:
+                self._place.most_swaps = max(1, count // 2)
+        self._place.due = self._later
+        self._settle()
+        self._place.due = ()
+        if better:
             self._record(phase, outcome, replaced=count)
         else:
             self._history.repeat(phase, self._place.iteration)
-        return better
 
     def _advance(
         self,

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from cofire.device import resolve_device
 from cofire.errors import ConvergenceWarning, InputError
-from cofire.factorization.checkpoint import Checkpoint
+from cofire.factorization.checkpoint import Checkpoint, fingerprint
 from cofire.factorization.code_blocks import stacked
 from cofire.factorization.constraints import kept_entries
 from cofire.factorization.data import DataMatrix, Tile
@@ -319,12 +319,12 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 "n_components": self.n_components,
                 "sparsity": self.sparsity,
                 "sparsity_budget": self.sparsity_budget,
-                "init": start if isinstance(start, str) else "atoms",
+                "init": start if isinstance(start, str) else fingerprint(start),
                 "solver": repr(solver),
                 "code_penalty": self._penalty(solver),
                 "max_active": self.max_active,
                 "center": self.center,
-                "random_state": repr(self.random_state),
+                "random_state": generator.initial_seed(),
                 "rows": data.total_rows,
                 "channels": data.n_channels,
                 "squared norm of the data": data.squared_norm,
