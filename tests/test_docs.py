@@ -38,7 +38,7 @@ def test_every_cofire_command_in_the_readme_is_understood():
         "import sys, tyro\n"
         "from cofire import config\n"
         "from cofire.cli import _COMMANDS\n"
-        "kind = getattr(config, _COMMANDS[sys.argv[1]][0])\n"
+        "kind = getattr(config, _COMMANDS[sys.argv[1]][1])\n"
         "tyro.cli(kind, args=sys.argv[2:])"
     )
     for words in commands:

@@ -5,21 +5,32 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
 from cofire.errors import CofireError, InputError
 
+_BY_MODULE = {  # module of this package -> command -> its settings and what it does
+    "making": {
+        "demo": ("DemoConfig", "Run everything once on a small real model and bundled sentences."),
+        "capture": ("CaptureConfig", "Collect a model's activations on texts into a folder."),
+        "fit": ("FitConfig", "Factorise activations into features and read what each means."),
+        "path": ("PathConfig", "Vary k or the sparsity; an elbow plot and a suggestion for k."),
+    },
+    "browsing": {
+        "features": ("FeaturesConfig", "List the features of a run; search and sort them."),
+        "show": ("ShowConfig", "Show one feature: contexts, neurons, tokens, concepts."),
+        "report": ("ReportConfig", "Write a run's report as one HTML file."),
+        "runs": ("RunsConfig", "List runs, paths and activation folders."),
+        "methods": ("MethodsConfig", "List the methods that fit takes."),
+    },
+}
+
 _COMMANDS = {
-    "demo": ("DemoConfig", "Run everything once on a small real model and bundled sentences."),
-    "capture": ("CaptureConfig", "Collect a model's activations on texts into a folder."),
-    "fit": ("FitConfig", "Factorise activations into features and read what each means."),
-    "path": ("PathConfig", "Vary k or the sparsity; an elbow plot and a suggestion for k."),
-    "features": ("FeaturesConfig", "List the features of a run; search and sort them."),
-    "show": ("ShowConfig", "Show one feature: contexts, neurons, tokens, concepts."),
-    "report": ("ReportConfig", "Write a run's report as one HTML file."),
-    "runs": ("RunsConfig", "List runs, paths and activation folders."),
-    "methods": ("MethodsConfig", "List the methods that fit takes."),
+    name: (module, settings, summary)
+    for module, commands in _BY_MODULE.items()
+    for name, (settings, summary) in commands.items()
 }
 
 _USAGE_ERROR = 2
@@ -28,7 +39,7 @@ _INTERRUPTED = 130
 
 def _overview() -> str:
     width = max(map(len, _COMMANDS))
-    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in _COMMANDS.items()]
+    lines = [f"  {name:<{width}}  {summary}" for name, (_, _, summary) in _COMMANDS.items()]
     return "\n".join(
         [
             "cofire finds the groups of neurons that fire together in a transformer and shows what",
@@ -39,8 +50,8 @@ def _overview() -> str:
             *lines,
             "",
             "Start with `cofire demo`. `cofire COMMAND --help` explains a command.",
-            "Every command takes --debug (full error traces); capture, fit, path and demo also",
-            "take --config FILE (YAML settings; flags given beside it win).",
+            "Every command takes --debug (full error traces); those that compute also take",
+            "--config FILE (YAML settings; flags given beside it win).",
             "",
         ]
     )
@@ -87,7 +98,8 @@ def _run(command: str, words: list[str], debug: bool) -> int:
 
     from cofire import config as configs
 
-    kind = getattr(configs, _COMMANDS[command][0])
+    module, settings, _ = _COMMANDS[command]
+    kind = getattr(configs, settings)
     default, words = _defaults(kind, words)
     config = tyro.cli(
         kind,
@@ -96,22 +108,21 @@ def _run(command: str, words: list[str], debug: bool) -> int:
         default=default,
         config=(tyro.conf.HelptextFromCommentsOff,),
     )
-    from cofire.cli import commands
-
+    run = getattr(import_module(f"cofire.cli.{module}"), command)
     with _logging_to_stderr(debug):
-        getattr(commands, command)(config)
+        run(config)
     return 0
 
 
 def _defaults(kind: type, words: list[str]) -> tuple[object | None, list[str]]:
     """Take ``--config FILE`` out of the words and read it."""
-    from cofire.config import CaptureConfig, read_yaml
+    from cofire.config import Config, read_yaml
 
     for i, word in enumerate(words):
         if word != "--config" and not word.startswith("--config="):
             continue
-        if not issubclass(kind, CaptureConfig):
-            raise InputError("--config goes with capture, fit, path and demo only.")
+        if not (issubclass(kind, Config) and kind.takes_file):
+            raise InputError("--config goes with commands that compute, such as fit.")
         if "=" in word:
             return read_yaml(Path(word.split("=", 1)[1]), kind), words[:i] + words[i + 1 :]
         if i + 1 == len(words):

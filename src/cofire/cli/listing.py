@@ -59,6 +59,11 @@ def check_form(config: ListingConfig) -> None:
         raise InputError("--json, --csv and --table exclude one another; give one of them.")
 
 
+def say(text: str) -> None:
+    """Print one line."""
+    sys.stdout.write(text + "\n")
+
+
 def print_json(value: Any) -> None:
     """Print plain values as JSON that is safe to see in a terminal."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
