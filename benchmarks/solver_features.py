@@ -3,8 +3,8 @@
 One line a number of features: seconds of a sweep (median), its floor (the two dense matrix products
 over the data that any such method takes), the share of the machine's matrix-product ceiling that
 the sweep reaches (all its operations, counted as if dense, against the rate of one large product),
-private memory of the fit over the data in float32, and tokens a second that ``transform`` encodes
-against a dense linear encoder max(0, X W + b) of the same size.
+private memory that the fit adds, plus the data, over the data in float32, and tokens a second that
+``transform`` encodes against a dense linear encoder max(0, X W + b) of the same size.
 
     python benchmarks/solver_features.py --activations runs/wiki --rows 50000 --components 100 400
 """
@@ -37,7 +37,7 @@ def ceiling() -> float:
 
 
 def memory_of(k: int, options: argparse.Namespace) -> int:
-    """Private bytes of a process that fits k features, data included, less what it began with."""
+    """Private bytes that a fit of k features adds in a process of its own, plus the data's."""
     command = [sys.executable, __file__, "--activations", str(options.activations)]
     command += ["--rows", str(options.rows), "--threads", str(options.threads)]
     done = subprocess.run([*command, "--memory-of", str(k)], stdout=subprocess.PIPE, check=True)
@@ -47,8 +47,8 @@ def memory_of(k: int, options: argparse.Namespace) -> int:
 def measured_memory(options: argparse.Namespace) -> int:
     """See ``memory_of``, inside that process."""
     SemiNMF(2, max_iter=4, device="cpu").fit(torch.rand(300, 64))  # load what is loaded once
-    base = private_memory()
     X = stored_rows(options.activations, options.rows).X.float()
+    base = private_memory() - 4 * X.numel()
     snmf = SemiNMF(options.memory_of, max_iter=MEMORY_SWEEPS, tol=0.0, device="cpu")
     with watched() as memory:
         snmf.fit(X)

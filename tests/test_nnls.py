@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
-from cofire.code_descent import descend_codes
+from cofire.code_descent import _descend_in_operations, descend_codes
+from cofire.code_kernel import descend_block
 from cofire.errors import ConvergenceWarning, InputError
 from cofire.nnls import DEFAULT_TOL, kkt_residual, nonnegative_codes
 
@@ -170,3 +171,18 @@ def test_residual_sees_a_code_that_is_off():
     residual = kkt_residual(X, D, codes)
     assert residual[0] >= 0.0999
     assert residual[1:].max() < 1e-8
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rows", [20, 700])  # fewer than a chunk; more, and no multiple of it
+def test_the_compiled_loop_does_what_the_operations_of_other_devices_do(dtype, rows):
+    generator = torch.Generator().manual_seed(0)
+    codes = torch.rand(5, rows, generator=generator, dtype=dtype)
+    step = torch.randn(5, rows, generator=generator, dtype=dtype)
+    mutual = torch.randn(5, 5, generator=generator, dtype=dtype)
+    compiled = codes.clone()
+    descend_block(compiled, step.clone(), mutual)
+    _descend_in_operations(codes, step.clone(), mutual)
+    torch.testing.assert_close(compiled, codes)
+    assert (codes == 0).any()
+    assert (codes > 0).any()

@@ -7,6 +7,7 @@ feature, [features rows], so that one coordinate of all rows is contiguous.
 
 import torch
 
+from cofire.code_kernel import descend_block
 from cofire.threads import single_threaded
 from cofire.types import AtomMatrix, Float, Int, Tensor
 
@@ -60,13 +61,19 @@ def descend_codes(
 def _descend_block(codes: Tensor, target: Tensor, gram: Tensor, block: slice) -> None:
     with single_threaded(codes.device, float(codes.numel()) * _BLOCK * _PRODUCTS_PAY):
         step = torch.addmm(target[block], gram[block], codes, alpha=-1)  # minus the gradient
-    with single_threaded(codes.device):
-        mutual = gram[block, block]
-        for j, code in enumerate(codes[block]):
-            new = torch.add(code, step[j]).clamp_(min=0)
-            if j + 1 < len(step):
-                step[j + 1 :].addr_(mutual[j + 1 :, j], code.sub_(new))
-            code.copy_(new)
+    if codes.device.type == "cpu":
+        descend_block(codes[block], step, gram[block, block])
+    else:
+        _descend_in_operations(codes[block], step, gram[block, block])
+
+
+def _descend_in_operations(codes: Tensor, step: Tensor, mutual: Tensor) -> None:
+    """What ``descend_block`` does, by operations of a device."""
+    for j, code in enumerate(codes):
+        new = torch.add(code, step[j]).clamp_(min=0)
+        if j + 1 < len(step):
+            step[j + 1 :].addr_(mutual[j + 1 :, j], code.sub_(new))
+        code.copy_(new)
 
 
 def descend_active_codes(

@@ -48,7 +48,8 @@ _LAST_NEWTON_STEPS = 20  # over the few features that ``max_active`` leaves
 _FLAT = 1e-6
 _RIDGE = 1e-3
 _ROUNDINGS = 8  # a move below this many roundings of the largest code of the row is noise
-_BATCH_ROWS = {"cpu": 2048}  # elsewhere all at once: the caller gives tiles that fit
+_BATCH_CODES = 2**18  # solved together on CPUs, so that temporaries stay small
+_BATCH_ROWS = 256, 2048  # but never fewer or more rows than these
 
 
 def nonnegative_codes(
@@ -76,8 +77,8 @@ def nonnegative_codes(
             improved given that the others are zero. None for no limit.
         tol: relative residual at which a row is done (module docstring); above 0.
         max_rounds: most rounds of coordinate descent and Newton steps; 2 to 6 are usual.
-        batch_rows: rows solved together; 2048 by default on CPUs, where several batches are
-            solved at a time; elsewhere all.
+        batch_rows: rows solved together; by default 256 to 2048 on CPUs, where several batches
+            are solved at a time; elsewhere all, as the caller gives tiles that fit.
 
     Returns:
         C on the device of X, in float64 for float64 data, else in float32.
@@ -98,7 +99,9 @@ def nonnegative_codes(
     scaling = torch.where(norms > 0, 1 / norms, 0.0)[:, None]
     work = float(X.numel()) * len(D)
     if batch_rows is None:
-        batch_rows = _BATCH_ROWS.get(X.device.type, len(X))
+        fewest, most = _BATCH_ROWS
+        several = min(most, max(fewest, _BATCH_CODES // max(1, len(D))))
+        batch_rows = several if X.device.type == "cpu" else len(X)
     codes = torch.empty(X.shape[0], D.shape[0], dtype=dtype, device=X.device)
 
     def encode(worker: int, start: int) -> None:

@@ -21,8 +21,7 @@ import torch
 from cofire.errors import StoreError
 from cofire.types import CodeMatrix, Float, Tensor
 
-# An entry takes 8 bytes packed and 4 otherwise; above a third of them nothing would be gained.
-_PACKED_DENSITY = 1 / 3
+_PACKED_DENSITY = 0.9  # above it the bits that say which entries are zero save nothing
 _SLACK = 1.25  # blocks that change little keep their memory
 
 
@@ -64,19 +63,19 @@ class _Room:
         self._count = 0
 
     def put(self, codes: Float[Tensor, "features rows"]) -> None:
-        """Keep a copy, by its nonzero entries where most are zero."""
+        """Keep a copy; where entries are zero, the others and a bit an entry."""
         flat = codes.contiguous().view(-1).numpy()
-        nonzero = int(np.count_nonzero(flat))
-        self._packed = nonzero <= _PACKED_DENSITY * flat.size and flat.size < 2**31
+        nonzero = flat != 0
+        count = int(np.count_nonzero(nonzero))
+        self._packed = count <= _PACKED_DENSITY * flat.size
         self._shape, self._dtype = codes.shape, flat.dtype
-        self._count = nonzero if self._packed else flat.size
-        size = self._count * (self._dtype.itemsize + 4 * self._packed)
+        self._count = count if self._packed else flat.size
+        size = self._count * self._dtype.itemsize + self._packed * -(-flat.size // 8)
         if not size <= len(self._map) <= 2 * size + mmap.PAGESIZE:
             self._map = mmap.mmap(-1, int(_SLACK * size) + mmap.PAGESIZE)
         if self._packed:
-            places = np.flatnonzero(flat)
-            self._places()[:] = places
-            self._values()[:] = flat[places]
+            self._bits()[:] = np.packbits(nonzero)
+            self._values()[:] = flat[nonzero]
         else:
             self._values()[:] = flat
 
@@ -85,19 +84,20 @@ class _Room:
         values = torch.from_numpy(self._values())
         if not self._packed:
             return values.view(self._shape)
-        codes = torch.zeros(self._shape.numel(), dtype=values.dtype)
-        places = torch.from_numpy(self._places()).long()
-        return codes.scatter_(0, places, values).view(self._shape)
+        codes = torch.zeros(self._shape, dtype=values.dtype)
+        nonzero = np.unpackbits(self._bits(), count=codes.numel()).view(np.bool_)
+        return codes.masked_scatter_(torch.from_numpy(nonzero).view(self._shape), values)
 
     def _values(self) -> np.ndarray:
         return np.frombuffer(self._map, self._dtype, self._count)
 
-    def _places(self) -> np.ndarray:
-        return np.frombuffer(self._map, np.int32, self._count, self._count * self._dtype.itemsize)
+    def _bits(self) -> np.ndarray:
+        size = -(-self._shape.numel() // 8)
+        return np.frombuffer(self._map, np.uint8, size, self._count * self._dtype.itemsize)
 
 
 class CodesInMemory(CodeBlocks):
-    """Codes in memory; on CPUs those that are mostly zero by their nonzero entries."""
+    """Codes in memory; on CPUs without their zeros."""
 
     def __init__(self) -> None:
         self._blocks: dict[int, Tensor | _Room] = {}

@@ -13,7 +13,7 @@ from cofire.types import ActivationMatrix, Float, Int, Tensor
 
 logger = logging.getLogger(__name__)
 
-_TILE_BYTES = {"cpu": 32 * 2**20, "cuda": 2**30}
+_TILE_BYTES = {"cpu": 8 * 2**20, "cuda": 2**30}
 _OTHER_TILE_BYTES = 256 * 2**20
 _LARGEST_FLOAT16 = 65504
 _SHUFFLED_WHOLE = 2**18  # rows up to which a sample is drawn by shuffling all of them

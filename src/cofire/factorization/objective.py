@@ -9,8 +9,9 @@ import torch
 
 from cofire.factorization.data import widest_float
 from cofire.ranks import Ranks
-from cofire.threads import SMALL_WORK
 from cofire.types import ActivationMatrix, AtomMatrix, Float, Tensor
+
+_FEW = 2e7  # multiplications that cost little in float64
 
 
 class Products:
@@ -42,7 +43,7 @@ class Products:
 
         Few rows are multiplied in float64 too: over many, the rounding errors of float32 cancel.
         """
-        if float(X.numel()) * len(codes) <= SMALL_WORK:
+        if float(X.numel()) * len(codes) <= _FEW:
             codes, X = codes.to(self.gram.dtype), X.to(self.gram.dtype)
         weighted = codes if weights is None else codes * weights
         self.cross += weighted @ X

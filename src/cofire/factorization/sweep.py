@@ -8,11 +8,11 @@ from torch.nn import functional
 
 from cofire.code_descent import unit_atoms
 from cofire.factorization.code_blocks import CodeBlocks
-from cofire.factorization.data import DataMatrix
+from cofire.factorization.data import DataMatrix, Tile
 from cofire.factorization.objective import Products, squared_error
 from cofire.factorization.updates import Updates
 from cofire.ranks import Ranks
-from cofire.threads import single_threaded
+from cofire.threads import side_by_side, single_threaded, workers_for
 from cofire.types import ActivationMatrix, AtomMatrix, Float, Int, Tensor
 
 # Below this density of the atoms, turning a tile of X and gathering rows of X^T beats the dense
@@ -91,18 +91,24 @@ def sweep(
         atoms = atoms + ahead.weight * change
     atoms, norms = unit_atoms(atoms)
     gram = atoms @ atoms.T
-    correlate = Correlator(atoms, int(kept.max()))
-    sums = Sums(len(atoms), data.n_channels, data.device)
-    for block, (_, X, weights) in enumerate(data.tiles()):
-        target = correlate(X).sub_(penalty)
+    most = int(kept.max())
+    workers = workers_for(data.device, data.work(len(atoms)))
+    correlators = [Correlator(atoms, most) for _ in range(workers)]
+    sums = [Sums(len(atoms), data.n_channels, data.device) for _ in range(workers)]
+
+    def improve(worker: int, numbered: tuple[int, Tile]) -> None:
+        block, (_, X, weights) = numbered
+        target = correlators[worker](X).sub_(penalty)
         codes = _begin(here, ahead, block, target)
         if cleared is not None:
             codes[cleared] = 0
         codes.mul_(norms[:, None])
         updates.improve_codes(codes, target, gram)
         into.write(block, codes)
-        sums.add(codes, X, weights)
-    products, total, positive = Sums.together([sums], data.ranks)
+        sums[worker].add(codes, X, weights)
+
+    side_by_side(improve, enumerate(data.tiles()), workers=workers)
+    products, total, positive = Sums.together(sums, data.ranks)
     updates.improve_atoms(
         atoms,
         products.cross.to(atoms.dtype),
