@@ -22,7 +22,7 @@ from cofire.errors import StoreError
 from cofire.types import CodeMatrix, Float, Tensor
 
 _PACKED_DENSITY = 0.9  # above it the bits that say which entries are zero save nothing
-_SLACK = 1.25  # blocks that change little keep their memory
+_SLACK = 1.1  # blocks that change little keep their memory
 
 
 class CodeBlocks(ABC):

@@ -14,7 +14,7 @@ from cofire.nnls import nonnegative_codes
 from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Int, Tensor
 
 STARTS = ("random", "kmeans++", "svd")
-LLOYD_STEPS = 8
+LLOYD_STEPS = 4
 _MIN_SAMPLE = 4096
 _SAMPLE_PER_FEATURE = 8
 _POWER_STEPS = 4
