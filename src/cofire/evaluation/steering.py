@@ -1,6 +1,7 @@
 """Steering features of a model: matched strengths and continuations, many cells at a time."""
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from itertools import groupby
 
 import torch
@@ -70,15 +71,9 @@ class Steering:
         directions: AtomMatrix,
         settings: SteeringSettings | None = None,
     ) -> None:
-        width = model.site_width(site)
-        if directions.shape[1] != width or not torch.isfinite(directions).all():
-            raise InputError(
-                f"Directions must be finite numbers of {width} channels at {site}; got "
-                f"{tuple(directions.shape)}."
-            )
         self.model, self.site = model, site
         self.settings = settings or SteeringSettings()
-        self._unit = torch.nn.functional.normalize(directions.to(model.device).float(), dim=1)
+        self._unit = self._checked(directions)
         self._generator = TextGenerator(model)
         self._ids = [self._tokenize(prompt) for prompt in self.settings.prompts]
         self._prefixes = [Prefix(model, ids, site) for ids in self._ids]
@@ -87,6 +82,23 @@ class Steering:
         self.cached = self._generator.cached
         self.screened = self._generator.head.screened
         self.packed = self._generator.packed
+
+    def along(self, directions: AtomMatrix, settings: SteeringSettings) -> "Steering":
+        """The same model, site and prompts with other directions; what was computed is kept.
+
+        Args:
+            directions: as for the class.
+            settings: with the same prompts and ``steer_bos``.
+
+        Raises:
+            InputError: when the directions do not fit the site, or the prompts are others.
+        """
+        if settings.prompts != self.settings.prompts:
+            raise InputError("Other directions are steered with the same prompts; got others.")
+        other = copy(self)
+        other.settings = settings
+        other._unit = self._checked(directions)
+        return other
 
     @property
     def n_features(self) -> int:
@@ -168,6 +180,16 @@ class Steering:
     def base_logits(self, prompt: int = 0) -> Float[Tensor, "vocab"]:
         """Next-token logits after the prompt of the model as it is, float32."""
         return self._base[prompt]
+
+    def _checked(self, directions: AtomMatrix) -> AtomMatrix:
+        """The directions at unit length, on the model's device."""
+        width = self.model.site_width(self.site)
+        if directions.shape[1] != width or not torch.isfinite(directions).all():
+            raise InputError(
+                f"Directions must be finite numbers of {width} channels at {self.site}; got "
+                f"{tuple(directions.shape)}."
+            )
+        return torch.nn.functional.normalize(directions.to(self.model.device).float(), dim=1)
 
     @property
     def _batch_rows(self) -> int:
