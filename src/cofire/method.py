@@ -66,6 +66,7 @@ class Method:
             concept, named after it, and does not take ``n_components``; its estimator is fitted on
             ``Activations``.
         control: whether it learns no groups from the data, so that others are held against it.
+        deterministic: whether nothing in it is random, so that seeds make no difference.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Method:
     overcomplete: bool = True
     needs_labels: bool = False
     control: bool = False
+    deterministic: bool = False
 
     def estimator(self, settings: MethodSettings) -> Any:
         """An unfitted estimator.

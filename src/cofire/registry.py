@@ -152,6 +152,7 @@ _BUILT_IN = (
         build=lambda s: DifferenceOfMeans(),
         encoder="nnls",
         needs_labels=True,
+        deterministic=True,
     ),
     Method(
         name="neurons",
@@ -160,6 +161,7 @@ _BUILT_IN = (
         build=lambda s: RawNeurons(s.n_components),
         encoder="nnls",
         control=True,
+        deterministic=True,
     ),
     Method(
         name="random",

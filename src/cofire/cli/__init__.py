@@ -18,6 +18,10 @@ _BY_MODULE = {  # module of this package -> command -> its settings and what it 
         "fit": ("FitConfig", "Factorise activations into features and read what each means."),
         "path": ("PathConfig", "Vary k or the sparsity; an elbow plot and a suggestion for k."),
     },
+    "comparing": {
+        "compare": ("CompareConfig", "Methods side by side: fitted, measured, steered, tested."),
+        "sweep": ("SweepConfig", "Vary one setting and measure everything at each value."),
+    },
     "browsing": {
         "features": ("FeaturesConfig", "List the features of a run; search and sort them."),
         "show": ("ShowConfig", "Show one feature: contexts, neurons, tokens, concepts."),
@@ -118,6 +122,8 @@ def _defaults(kind: type, words: list[str]) -> tuple[object | None, list[str]]:
     """Take ``--config FILE`` out of the words and read it."""
     from cofire.config import Config, read_yaml
 
+    if getattr(kind, "file_first", False) and words[:1] and _is_yaml(words[0]):
+        words = ["--config", *words]
     for i, word in enumerate(words):
         if word != "--config" and not word.startswith("--config="):
             continue
@@ -129,6 +135,10 @@ def _defaults(kind: type, words: list[str]) -> tuple[object | None, list[str]]:
             raise InputError("--config needs a YAML file.")
         return read_yaml(Path(words[i + 1]), kind), words[:i] + words[i + 2 :]
     return None, words
+
+
+def _is_yaml(word: str) -> bool:
+    return not word.startswith("-") and word.lower().endswith((".yaml", ".yml"))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from cofire.config.browse import (
     ShowConfig,
 )
 from cofire.config.capture import CAPTURE_SETTINGS, CaptureConfig
+from cofire.config.compare import CompareConfig, SweepConfig
 from cofire.config.fit import DemoConfig, FitConfig
 from cofire.config.path import DEFAULT_PATH, PathConfig
 
@@ -19,6 +20,7 @@ __all__ = [
     "CAPTURE_SETTINGS",
     "DEFAULT_PATH",
     "CaptureConfig",
+    "CompareConfig",
     "Config",
     "DemoConfig",
     "FeaturesConfig",
@@ -29,5 +31,6 @@ __all__ = [
     "ReportConfig",
     "RunsConfig",
     "ShowConfig",
+    "SweepConfig",
     "read_yaml",
 ]

@@ -10,7 +10,7 @@ from cofire.dictionary import Dictionary
 from cofire.errors import InputError
 from cofire.evaluation.detection_records import Detection, Protocol, Score, detection_of
 from cofire.evaluation.detection_sentences import DetectionSentences
-from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Tensor
+from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix
 
 PUBLISHED_SENTENCES = 5
 """Sentences of each kind in the published protocol."""
@@ -86,7 +86,7 @@ def _sentence_maxima(
         x = activations.take(rows).X
         for score in scores:
             if score == "cosine":
-                values = _cosines(x, dictionary.atoms)
+                values = cosines(x, dictionary.atoms)
             else:
                 values = dictionary.encode(x) if codes is None else codes[torch.from_numpy(rows)]
             # fmax passes over NaN, the cosine of a row of zeros.
@@ -94,7 +94,7 @@ def _sentence_maxima(
     return maxima
 
 
-def _cosines(x: ActivationMatrix, atoms: AtomMatrix) -> Tensor:
+def cosines(x: ActivationMatrix, atoms: AtomMatrix) -> CodeMatrix:
     """Cosine of every row with every atom; NaN where either is zero."""
     x = x.to(atoms.device, torch.float32)
     D = atoms.float()

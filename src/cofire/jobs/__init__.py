@@ -1,7 +1,8 @@
 """Whole jobs: what a command does, callable from Python."""
 
 from cofire.jobs.capturing import capture
+from cofire.jobs.comparing import compare, sweep
 from cofire.jobs.fitting import fit
 from cofire.jobs.walking import path
 
-__all__ = ["capture", "fit", "path"]
+__all__ = ["capture", "compare", "fit", "path", "sweep"]

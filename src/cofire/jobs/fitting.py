@@ -190,7 +190,7 @@ class _Job:
                 raise InputError(
                     f"Method {self.method.name!r} runs in one process; start without torchrun."
                 )
-            _fit_estimator(estimator, training, self.method)
+            fit_estimator(estimator, training, self.method)
         for warning in caught:
             _logger.warning("%s: %s", site.name, warning.message)
         if getattr(estimator, "stop_reason_", None) == "interrupted":
@@ -229,7 +229,7 @@ def _share(n_rows: int, ranks: Ranks) -> np.ndarray:
     return np.array_split(np.arange(n_rows), ranks.size)[ranks.rank]
 
 
-def _fit_estimator(estimator: Any, training: Activations, method: Method) -> None:
+def fit_estimator(estimator: Any, training: Activations, method: Method) -> None:
     """Fit, with one clear sentence for what a method of another library refuses."""
     try:
         estimator.fit(training)

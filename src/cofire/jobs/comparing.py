@@ -1,0 +1,230 @@
+"""The comparison job: methods side by side on the same rows, cell by cell, and tables of it all."""
+
+import logging
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from cofire.config import CAPTURE_SETTINGS, CaptureConfig, CompareConfig, SweepConfig
+from cofire.corpus import Corpus
+from cofire.device import resolve_device
+from cofire.errors import CofireError, InputError, ModelError, StoreError
+from cofire.evaluation.judging import Judge
+from cofire.evaluation.steering_records import SteeringSettings
+from cofire.jobs.capturing import capture, capture_settings, identity, same_settings
+from cofire.jobs.compare_cell import CellJob, LayerRows
+from cofire.jobs.compare_plan import (
+    plan_cells,
+    reference_variant,
+    steering_settings,
+    sweep_axes,
+)
+from cofire.jobs.environment import environment
+from cofire.jobs.judging import offline_judge, unsteered_texts
+from cofire.jobs.sources import StoredRows
+from cofire.models import LanguageModel, load_model
+from cofire.progress import SILENT, Progress
+from cofire.site import Site
+from cofire.store import CompareFolder
+from cofire.store.compare_folder import ACTIVATIONS, CellFolder
+from cofire.store.compare_results import write_results
+from cofire.store.locks import locked
+
+_logger = logging.getLogger(__name__)
+
+_Opened = TypeVar("_Opened")
+
+# What a cell may fail of without stopping the others; a program's own mistakes stay mistakes.
+_FAILURES = (CofireError, ArithmeticError, MemoryError, RuntimeError, ValueError)
+
+# Settings that say where and how to compute or print, and the axes, along which a grid may grow.
+_FREE = frozenset(
+    "output device batch_tokens as_json as_csv as_table quick activations "
+    "methods k sparsity seeds steer_seeds vary values steer".split()
+)
+
+
+def compare(config: CompareConfig, progress: Progress = SILENT) -> CompareFolder:
+    """Fit and measure every cell of a grid; go on with a comparison begun earlier.
+
+    Args:
+        config: what to compare; ``output`` defaults to a telling name under ``runs/``.
+        progress: shown while working.
+
+    Returns:
+        The folder, with tables of all finished cells; what failed is noted in its cells.
+
+    Raises:
+        CofireError: for input that cannot be used; finished stages are kept.
+        KeyboardInterrupt: when the user stopped it; finished stages are kept.
+    """
+    return _compare(config.with_quick().with_absolute_paths(), None, progress)
+
+
+def sweep(config: SweepConfig, progress: Progress = SILENT) -> CompareFolder:
+    """Vary one thing and measure everything at each value; see ``compare``."""
+    config = config.with_quick().with_absolute_paths()
+    return _compare(sweep_axes(config), config.vary, progress)
+
+
+def _compare(config: CompareConfig, vary: str | None, progress: Progress) -> CompareFolder:
+    plan_cells(config, [Site(0, config.site)])  # a mistaken setting should not cost a capture
+    steering = steering_settings(config) if config.steer else None
+    folder = _open(config, vary)
+    source = _source(folder, config, progress)
+    if all(text.split == "heldout" for text in source.corpus):
+        raise InputError(
+            "All texts are held out: there is none left to fit. Hold out fewer with --heldout, or "
+            "mark texts as train."
+        )
+    header = {
+        "model": source.header["model"],
+        "capture": source.header["capture"],
+        "corpus": {"texts": len(source.corpus), "sha256": source.corpus.fingerprint},
+    }
+    if "model" in folder.manifest:
+        same_settings(
+            folder.path,
+            folder.manifest,
+            {"model": identity(header["model"]), "capture": header["capture"]},
+        )
+        if folder.manifest.get("corpus") != header["corpus"]:
+            raise StoreError(
+                f"{folder.path} was begun with other texts; choose another folder with -o, or "
+                "remove it."
+            )
+        header.pop("model")
+    folder.plan(
+        plan_cells(config, source.sites), **header, reference=reference_variant(config), vary=vary
+    )
+    job = _job(config, source, steering, progress)
+    _do_cells(folder, job, source, progress)
+    with progress.task("Tables", None, ""):
+        write_results(folder, seed=config.seed)
+    return folder
+
+
+def _open(config: CompareConfig, vary: str | None) -> CompareFolder:
+    name = f"compare-{Path(config.model).name}" if vary is None else f"sweep-{vary}"
+    path = config.output or Path("runs") / name
+    settings = {n: v for n, v in config.resolved().items() if n not in ("vary", "values")}
+    fixed = {name: value for name, value in settings.items() if name not in _FREE}
+    if config.layers is None:
+        fixed.pop("layers")
+    if config.activations is not None:  # model and texts are the folder's own
+        fixed = {n: v for n, v in fixed.items() if n not in ("model", *CAPTURE_SETTINGS)}
+    if CompareFolder.present(path):
+        folder = CompareFolder.open(path)
+        same_settings(path, folder.manifest, {"config": fixed})
+        return folder
+    return CompareFolder.create(
+        path, config=settings, environment=environment(resolve_device(config.device))
+    )
+
+
+def _source(folder: CompareFolder, config: CompareConfig, progress: Progress) -> StoredRows:
+    """The rows: of a folder that was given, or captured once into the comparison's own."""
+    path = config.activations
+    if path is None:
+        path = folder.path / ACTIVATIONS
+        fields = set(CaptureConfig.model_fields) - {"output"}
+        with locked(folder.path / f".{ACTIVATIONS}.lock", wait=True):
+            capture(CaptureConfig(**config.model_dump(include=fields), output=path), progress)
+    return StoredRows(path, config, progress, with_model=False)
+
+
+def _job(
+    config: CompareConfig,
+    source: StoredRows,
+    steering: SteeringSettings | None,
+    progress: Progress,
+) -> CellJob:
+    record, corpus = source.header["model"], source.corpus
+    captured = config.model_copy(update={**source.settings, "model": record["name"]})
+
+    def model() -> LanguageModel:
+        with progress.task(f"Loading {record['name']}", None, "") as advance:
+            found = load_model(record["name"], device=config.device, dtype=record["dtype"])
+            advance(1)
+        if found.fingerprint != record["fingerprint"]:
+            raise ModelError(
+                f"{record['name']} is another model now than the one the activations came from; "
+                "capture again into another folder."
+            )
+        return found
+
+    opened = _once(model)
+
+    unsteered = _once(lambda: unsteered_texts(opened(), steering or SteeringSettings()))
+
+    def judge() -> Judge:
+        encoder: Literal["words", "sentences"] = (
+            "sentences" if config.judge == "sentences" else "words"
+        )
+        return offline_judge(encoder, corpus, unsteered())
+
+    heldout = [text for text in corpus if text.split == "heldout"]
+    drawn = np.random.default_rng(config.seed).permutation(len(heldout))[: config.loss_texts]
+    return CellJob(
+        config=config,
+        steering=steering,
+        model=opened,
+        texts=Corpus([heldout[place] for place in sorted(drawn.tolist())]) if len(drawn) else None,
+        reading=capture_settings(captured),
+        judge=None if config.judge == "none" or steering is None else _once(judge),
+        unsteered=unsteered,
+        progress=progress,
+    )
+
+
+def _once(make: Callable[[], _Opened]) -> Callable[[], _Opened]:
+    """Make something when it is first asked for, and the same one afterwards."""
+    return cache(make)
+
+
+def _do_cells(folder: CompareFolder, job: CellJob, source: StoredRows, progress: Progress) -> None:
+    """Do every cell that is not finished; what fails is noted and shown, and others go on.
+
+    Cells that another process is at work on are left to it, and looked at again in the end.
+    """
+    left = folder.cells
+    with progress.task("Comparing", len(left), "cell") as advance:
+        rows: tuple[Site, LayerRows] | None = None
+        for wait in (False, True):
+            busy = []
+            for cell in left:
+                with locked(folder.lock(cell), wait=wait) as mine:
+                    if not mine:
+                        busy.append(cell)
+                        continue
+                    own = folder.cell(cell)
+                    if own.failure is not None or job.unfinished(own):
+                        if rows is None or rows[0] != cell.site:
+                            rows = cell.site, LayerRows(next(source.rows([cell.site])))
+                        _do(own, job, rows[1])
+                advance(1)
+            left = busy
+
+
+def _do(folder: CellFolder, job: CellJob, rows: LayerRows) -> None:
+    try:
+        job.do(folder, rows)
+    except _FAILURES as error:
+        sentence = " ".join(str(error).split()) or type(error).__name__
+        if not isinstance(error, CofireError):
+            sentence = f"{type(error).__name__}: {sentence}"
+            _logger.debug("%s", folder.cell.name, exc_info=error)
+        _logger.warning("%s: %s", folder.cell.name, sentence)
+        folder.note_failure(sentence)
+    else:
+        if folder.failure is not None:
+            folder.note_failure(None)
+
+
+def failures(folder: CompareFolder) -> Mapping[str, str]:
+    """Why cells could not be finished, by the name of the cell."""
+    found: dict[str, Any] = {cell.name: folder.cell(cell).failure for cell in folder.cells}
+    return {name: sentence for name, sentence in found.items() if sentence is not None}
