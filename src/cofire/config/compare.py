@@ -33,9 +33,9 @@ class CompareConfig(CaptureConfig, ListingConfig):
     what the features do to the model. Tables hold intervals, paired tests with correction for many
     comparisons, and what is missing.
 
-    Settings may come from a YAML file, given first. Every finished stage of a cell is kept; the same
-    command goes on, and a second one at the same time shares the work. Methods, k, sparsities,
-    seeds and steered seeds may be added later: what is there already is kept.
+    Settings may come from a YAML file, given first. Every finished stage of a cell is kept; the
+    same command goes on, and a second one at the same time shares the work. Methods, k,
+    sparsities, seeds and steered features may be added later: what is there already is kept.
 
     Examples:
 
@@ -57,8 +57,9 @@ class CompareConfig(CaptureConfig, ListingConfig):
     )
     methods: Annotated[str, tyro.conf.arg(metavar="M,M,...")] = Field(
         "snmf,diffmeans,pca,kmeans,neurons,random,permuted-snmf",
-        description="Methods, the first of which the others are compared with; settings of a method "
-        "follow it, as in snmf:solver=mu:max_iter=500. `cofire methods` lists them; all takes all.",
+        description="Methods, the first of which the others are compared with; settings of a "
+        "method follow it, as in snmf:solver=mu:max_iter=500. `cofire methods` lists them; all "
+        "takes all.",
     )
     k: Annotated[str, tyro.conf.arg(aliases=["-k"], metavar="N,N,...")] = Field(
         "100", description="Numbers of features."

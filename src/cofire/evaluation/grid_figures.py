@@ -80,7 +80,7 @@ def group_figures(
         records: the cells, one a seed.
         resamples, seed: of the intervals.
     """
-    draws = {"resamples": resamples, "seed": seed}
+    draws: dict[str, Any] = {"resamples": resamples, "seed": seed}
     found = list(_reconstruction(records, draws)) + list(_replacement(records, draws))
     found += _features(records, draws)
     found += _concepts(records, draws)
@@ -151,6 +151,18 @@ def _steered_figure(record: CellRecord, figure: str) -> list[float | None]:
     ]
 
 
+_OF_FEATURES: tuple[tuple[str, str, Summary], ...] = (
+    ("concept-detection", "order", "median"),
+    ("detected-share", "order", "share"),
+    ("detection-auroc", "auroc", "mean"),
+    ("detection-precision", "precision", "mean"),
+)
+_OF_CONCEPTS: tuple[tuple[str, str, Summary], ...] = (
+    ("concept-auroc", "auroc", "mean"),
+    ("concept-precision", "precision", "mean"),
+    ("concept-order", "order", "median"),
+)
+
 STEERING_FIGURES = (
     "steering-score",
     "steering-best",
@@ -162,7 +174,7 @@ STEERING_FIGURES = (
 
 
 def _reconstruction(
-    records: Sequence[CellRecord], draws: Mapping[str, int]
+    records: Sequence[CellRecord], draws: Mapping[str, Any]
 ) -> Iterator[GridFigure]:
     rows = [record.rows for record in records if record.rows is not None]
     if not rows:
@@ -186,16 +198,21 @@ def _reconstruction(
         )
 
 
-def _replacement(records: Sequence[CellRecord], draws: Mapping[str, int]) -> Iterator[GridFigure]:
+def _replacement(records: Sequence[CellRecord], draws: Mapping[str, Any]) -> Iterator[GridFigure]:
     losses = [record.losses for record in records if record.losses is not None]
     if not losses:
         return
     pooled = {name: np.concatenate([one[name] for one in losses]) for name in losses[0]}
     for name, measure in (("cross_entropy", "loss"), ("divergence", "divergence")):
-        parts = [pooled[f"{name}_{part}"] for part in ("clean", "mean_ablated", "zero_ablated")]
         for column, suffix in (("reconstructed", ""), ("equal", "-equal")):
             rebuilt = pooled[f"{name}_{column}"].astype(float)
-            found = ReplacementLosses(parts[0], rebuilt, *parts[1:], pooled["text_id"])
+            found = ReplacementLosses(
+                pooled[f"{name}_clean"],
+                rebuilt,
+                pooled[f"{name}_mean_ablated"],
+                pooled[f"{name}_zero_ablated"],
+                pooled["text_id"],
+            )
             for against in ("mean", "zero") if not suffix else ("mean",):
                 yield GridFigure(
                     f"{measure}-recovered-{against}{suffix}",
@@ -205,7 +222,7 @@ def _replacement(records: Sequence[CellRecord], draws: Mapping[str, int]) -> Ite
                 )
 
 
-def _features(records: Sequence[CellRecord], draws: Mapping[str, int]) -> Iterator[GridFigure]:
+def _features(records: Sequence[CellRecord], draws: Mapping[str, Any]) -> Iterator[GridFigure]:
     known = [record.features for record in records if record.features is not None]
     if known:
         dead = np.concatenate([one["dead"] for one in known]).astype(float)
@@ -217,12 +234,7 @@ def _features(records: Sequence[CellRecord], draws: Mapping[str, int]) -> Iterat
         twin_share = share_of(twins, groups=groups, **draws)
         yield GridFigure("duplicate-share", None, "features", twin_share)
     for score in SCORES:
-        for measure, column, summary in (
-            ("concept-detection", "order", "median"),
-            ("detected-share", "order", "share"),
-            ("detection-auroc", "auroc", "mean"),
-            ("detection-precision", "precision", "mean"),
-        ):
+        for measure, column, summary in _OF_FEATURES:
             values, groups = feature_values(records, f"{score}_{column}")
             if len(values):
                 yield GridFigure(
@@ -230,13 +242,9 @@ def _features(records: Sequence[CellRecord], draws: Mapping[str, int]) -> Iterat
                 )
 
 
-def _concepts(records: Sequence[CellRecord], draws: Mapping[str, int]) -> Iterator[GridFigure]:
+def _concepts(records: Sequence[CellRecord], draws: Mapping[str, Any]) -> Iterator[GridFigure]:
     for score in SCORES:
-        for measure, column, summary in (
-            ("concept-auroc", "auroc", "mean"),
-            ("concept-precision", "precision", "mean"),
-            ("concept-order", "order", "median"),
-        ):
+        for measure, column, summary in _OF_CONCEPTS:
             values = np.array(list(concept_values(records, score, column).values()), dtype=float)
             if len(values):
                 yield GridFigure(
@@ -244,7 +252,7 @@ def _concepts(records: Sequence[CellRecord], draws: Mapping[str, int]) -> Iterat
                 )
 
 
-def _stability(records: Sequence[CellRecord], draws: Mapping[str, int]) -> Iterator[GridFigure]:
+def _stability(records: Sequence[CellRecord], draws: Mapping[str, Any]) -> Iterator[GridFigure]:
     if len(records) < 2:
         return
     found = stability([record.dictionary for record in records], **draws)
@@ -254,7 +262,7 @@ def _stability(records: Sequence[CellRecord], draws: Mapping[str, int]) -> Itera
     yield GridFigure("stability-excess", None, "features", found.excess)
 
 
-def _steering(records: Sequence[CellRecord], draws: Mapping[str, int]) -> Iterator[GridFigure]:
+def _steering(records: Sequence[CellRecord], draws: Mapping[str, Any]) -> Iterator[GridFigure]:
     labels = [one.about.label for record in records for one in record.steered]
     if not labels:
         return
@@ -266,7 +274,7 @@ def _steering(records: Sequence[CellRecord], draws: Mapping[str, int]) -> Iterat
 
 
 def _estimate(
-    values: np.ndarray, summary: Summary, groups: np.ndarray | None, draws: Mapping[str, int]
+    values: np.ndarray, summary: Summary, groups: np.ndarray | None, draws: Mapping[str, Any]
 ) -> Estimate:
     if summary == "share":
         flags = np.where(np.isnan(values), np.nan, values > 0)

@@ -254,8 +254,8 @@ class CellJob:
             progress=self.progress,
         )
         floors: dict[tuple[str, tuple[str, ...]], float | None] = {}
-        for one in described if judge is not None else ():
-            if (one.label, one.words) not in floors:
+        for one in described:
+            if judge is not None and (one.label, one.words) not in floors:
                 floors[one.label, one.words] = self.unsteered().score(judge, one.label, one.words)
         figures = {
             "features": list(chosen),

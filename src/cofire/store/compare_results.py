@@ -1,4 +1,4 @@
-"""Tables of a whole comparison, made from its finished cells: figures, and tests between methods."""
+"""Tables of a whole comparison, made from its finished cells: figures, tests between methods."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
