@@ -40,7 +40,9 @@ def sweep(config: SweepConfig) -> None:
 
 def _show(folder: CompareFolder, config: CompareConfig) -> None:
     from cofire.jobs.comparing import failures
+    from cofire.report import write_compare_page
 
+    page = write_compare_page(folder)
     print_listing(_records(folder), config, empty="No finished cell.")
     if config.as_json or config.as_csv:
         return
@@ -49,6 +51,7 @@ def _show(folder: CompareFolder, config: CompareConfig) -> None:
         say(f"Failed: {name}: {sentence}")
     if failed:
         say("The same command tries failed cells again.")
+    say(f"Page: {page.resolve()}")
 
 
 def _records(folder: CompareFolder) -> list[dict[str, Any]]:

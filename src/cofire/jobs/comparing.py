@@ -46,6 +46,8 @@ _FREE = frozenset(
     "methods k sparsity seeds steer_seeds vary values steer".split()
 )
 
+_STEERING = frozenset("targets samples new_tokens prompts descriptions judge".split())
+
 
 def compare(config: CompareConfig, progress: Progress = SILENT) -> CompareFolder:
     """Fit and measure every cell of a grid; go on with a comparison begun earlier.
@@ -118,7 +120,10 @@ def _open(config: CompareConfig, vary: str | None) -> CompareFolder:
         fixed = {n: v for n, v in fixed.items() if n not in ("model", *CAPTURE_SETTINGS)}
     if CompareFolder.present(path):
         folder = CompareFolder.open(path)
+        if not folder.manifest["config"].get("steer"):  # nothing was steered in another way yet
+            fixed = {name: value for name, value in fixed.items() if name not in _STEERING}
         same_settings(path, folder.manifest, {"config": fixed})
+        folder.plan(folder.cells, config=settings)
         return folder
     return CompareFolder.create(
         path, config=settings, environment=environment(resolve_device(config.device))

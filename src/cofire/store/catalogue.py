@@ -1,4 +1,4 @@
-"""What there is below a folder: runs, paths and activation stores."""
+"""What there is below a folder: runs, paths, comparisons and activation stores."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from cofire.errors import InputError
-from cofire.store import activation_store, path_folder, run
+from cofire.evaluation.grid import GridCell
+from cofire.store import activation_store, compare_folder, path_folder, run
 from cofire.store.archive import MANIFEST
 from cofire.store.text_file import TEXTS
 
@@ -14,7 +15,7 @@ _DEPTH = 3  # folders below the one asked about
 
 
 def catalogue(folder: Path) -> list[dict[str, Any]]:
-    """One record a run, path or store, oldest first.
+    """One record a run, path, comparison or store, oldest first.
 
     Raises:
         InputError: when there is no such folder.
@@ -50,6 +51,11 @@ def _describe(path: Path) -> dict[str, Any] | None:
         elif kind == path_folder.FORMAT:
             done, total = len(manifest["points"]), len(manifest["steps"])
             what = f"path of {total} points at {manifest['site']}"
+        elif kind == compare_folder.FORMAT:
+            total = len(manifest["cells"])
+            done = sum(_cell_done(path.parent, record) for record in manifest["cells"])
+            methods = dict.fromkeys(record["method"] for record in manifest["cells"])
+            what = f"{', '.join(methods)} in {total} cells"
         else:
             return None
         return {
@@ -62,6 +68,18 @@ def _describe(path: Path) -> dict[str, Any] | None:
         }
     except (KeyError, TypeError, AttributeError):
         return _damaged(path)
+
+
+def _cell_done(folder: Path, record: dict[str, Any]) -> bool:
+    """Whether a cell of a comparison was measured, by its own manifest."""
+    name = GridCell.from_record(record).name
+    try:
+        manifest = json.loads(
+            (folder / compare_folder.CELLS / name / MANIFEST).read_text(encoding="utf-8")
+        )
+    except (OSError, ValueError):
+        return False
+    return "measure" in manifest["stages"] and manifest["failure"] is None
 
 
 def _features(manifest: Mapping[str, Any]) -> Any:
