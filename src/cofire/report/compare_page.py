@@ -96,13 +96,13 @@ def _theme(tables: CompareTables, theme: Any, vary: str | None) -> dict[str, Any
         "title": theme.title,
         "words": theme.words,
         "heads": [(measure_title(one), GRID_MEASURES[one[0]].words) for one in measures],
-        "rows": [(line, [_cell(line.figures.get(one)) for one in measures]) for line in tables.lines],
+        "rows": [
+            (line, [_cell(line.figures.get(one)) for one in measures]) for line in tables.lines
+        ],
         "curves": varied,
         "forests": []
         if varied
-        else [
-            (measure_title(one), charts) for one in drawn if (charts := forests(tables, one))
-        ],
+        else [(measure_title(one), charts) for one in drawn if (charts := forests(tables, one))],
         "there": bool(measures),
     }
 

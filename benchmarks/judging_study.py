@@ -1,0 +1,143 @@
+"""Judge every method on Gemma 3 270M and write docs/results/judging.md.
+
+Twelve ways to find features at layers 0, 5, 11 and 17, three seeds each, all with 100 features from
+the same rows: reconstruction, replacement, detection, stability, and steering of 30 features a
+method and layer (one seed); then SNMF at five sparsities. Needs the extras `sae` and `embed`.
+
+    python benchmarks/judging_study.py           # some two hours on 2 cores; resumable
+    python benchmarks/judging_study.py --quick   # one layer, four methods: a look in minutes
+    python benchmarks/judging_study.py --page    # only write the page from what is there
+
+Every stage of every cell is kept below --folder: after a kill the same command goes on. The same
+command in a second terminal shares the work.
+"""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from judging_page import write_page
+
+from cofire import jobs
+from cofire.cli.progress import TerminalProgress
+from cofire.config import CompareConfig, SweepConfig
+from cofire.report import write_compare_page
+from cofire.store import CompareFolder
+
+ROOT = Path(__file__).parents[1]
+
+METHODS = (
+    "snmf",
+    "snmf:solver=mu:max_iter=600",
+    "sae-topk",
+    "diffmeans",
+    "pca",
+    "ica",
+    "nmf:max_iter=100",
+    "kmeans",
+    "neurons",
+    "random",
+    "random-sparse",
+    "permuted-snmf",
+)
+SPARSITIES = "0.005,0.01,0.02,0.05,0.1"
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the study is."""
+
+    layers: str
+    methods: tuple[str, ...]
+    k: str
+    seeds: int
+    sparsities: str
+    common: dict[str, Any]
+
+
+FULL = Size(
+    layers="0,5,11,17",
+    methods=METHODS,
+    k="100",
+    seeds=3,
+    sparsities=SPARSITIES,
+    common={
+        "loss_texts": 60,
+        "steer": 30,
+        "targets": "0.1,0.25,0.5",
+        "samples": 4,
+        "new_tokens": 20,
+    },
+)
+QUICK = Size(
+    layers="5",
+    methods=("snmf", "diffmeans", "random", "permuted-snmf"),
+    k="40",
+    seeds=2,
+    sparsities="0.01,0.05",
+    common={"loss_texts": 10, "steer": 2, "targets": "0.1,0.5", "samples": 2, "new_tokens": 10},
+)
+
+
+def main() -> None:
+    """Run what is not there yet, then write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "judging")
+    parser.add_argument("--output", type=Path, default=ROOT / "docs" / "results" / "judging.md")
+    parser.add_argument("--quick", action="store_true", help="a small study, same stages")
+    parser.add_argument("--page", action="store_true", help="write the page only")
+    parser.add_argument("--judge", choices=["sentences", "words"], default="sentences")
+    parser.add_argument("--model", default="gemma-3-270m")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    size = QUICK if options.quick else FULL
+    if options.page:
+        main_folder = CompareFolder.open(options.folder / "methods")
+        sweep_folder = CompareFolder.open(options.folder / "sparsity")
+    else:
+        main_folder, sweep_folder = run(size, options)
+    write_page(main_folder, sweep_folder, options.output)
+    print(options.output)
+
+
+def run(size: Size, options: argparse.Namespace) -> tuple[CompareFolder, CompareFolder]:
+    """The comparison of methods, then the sweep over the sparsity on the same rows."""
+    progress = TerminalProgress()
+    common: dict[str, Any] = {
+        **size.common,
+        "k": size.k,
+        "seeds": size.seeds,
+        "judge": options.judge,
+        "device": "cpu",
+    }
+    folder = jobs.compare(
+        CompareConfig(
+            model=options.model,
+            layers=size.layers,
+            methods=",".join(size.methods),
+            output=options.folder / "methods",
+            **common,
+        ),
+        progress,
+    )
+    write_compare_page(folder)
+    sweep = jobs.sweep(
+        SweepConfig(
+            activations=folder.path / "activations",
+            methods="snmf",
+            vary="sparsity",
+            values=size.sparsities,
+            output=options.folder / "sparsity",
+            **common,
+        ),
+        progress,
+    )
+    write_compare_page(sweep)
+    return folder, sweep
+
+
+if __name__ == "__main__":
+    main()
