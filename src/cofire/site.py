@@ -85,19 +85,38 @@ def parse_layers(text: str, n_layers: int | None = None) -> list[int]:
         if n_layers is None:
             raise InputError("'all' layers needs a model to count them.")
         return list(range(n_layers))
-    layers: set[int] = set()
+    return parse_numbers(text, "layers", n_layers)
+
+
+def parse_numbers(text: str, what: str, count: int | None = None) -> list[int]:
+    """Read a list of numbers such as ``0,9-12``; sorted, each once.
+
+    Args:
+        text: comma-separated numbers and inclusive ranges, counted from 0.
+        what: what is counted, in the plural, for messages.
+        count: how many there are; checked when given.
+
+    Raises:
+        InputError: when the text is not such a list, or a number is too large.
+
+    >>> parse_numbers("3,17-19", "features", 20)
+    [3, 17, 18, 19]
+    """
+    numbers: set[int] = set()
     for part in text.split(","):
         match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
         if match is None:
-            raise InputError(f"Cannot read layers {text!r}; write for example 0,9-12 or all.")
+            raise InputError(f"Cannot read {what} {text!r}; write for example 0,9-12 or all.")
         first = int(match[1])
         last = int(match[2]) if match[2] else first
         if last < first:
-            raise InputError(f"Layer range {part.strip()!r} runs backwards; write {last}-{first}.")
-        if n_layers is not None and last >= n_layers:
+            one = what.removesuffix("s").capitalize()
+            raise InputError(f"{one} range {part.strip()!r} runs backwards; write {last}-{first}.")
+        if count is not None and last >= count:
+            source = "the model" if what == "layers" else "this layer"
             raise InputError(
-                f"Layer {last} does not exist: the model has {n_layers} layers, "
-                f"0 to {n_layers - 1}."
+                f"{what.removesuffix('s').capitalize()} {last} does not exist: {source} has "
+                f"{count} {what}, 0 to {count - 1}."
             )
-        layers.update(range(first, last + 1))
-    return sorted(layers)
+        numbers.update(range(first, last + 1))
+    return sorted(numbers)

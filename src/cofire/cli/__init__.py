@@ -22,6 +22,11 @@ _BY_MODULE = {  # module of this package -> command -> its settings and what it 
         "compare": ("CompareConfig", "Methods side by side: fitted, measured, steered, tested."),
         "sweep": ("SweepConfig", "Vary one setting and measure everything at each value."),
     },
+    "judging": {
+        "doctor": ("DoctorConfig", "Say what is wrong with a run's features and what to change."),
+        "steer": ("SteerConfig", "Steer the model along features and judge what it writes."),
+        "label": ("LabelConfig", "Let a language model name the features of a run."),
+    },
     "browsing": {
         "features": ("FeaturesConfig", "List the features of a run; search and sort them."),
         "show": ("ShowConfig", "Show one feature: contexts, neurons, tokens, concepts."),

@@ -14,6 +14,7 @@ from cofire.config.browse import (
 from cofire.config.capture import CAPTURE_SETTINGS, CaptureConfig
 from cofire.config.compare import CompareConfig, SweepConfig
 from cofire.config.fit import DemoConfig, FitConfig
+from cofire.config.judge import DoctorConfig, LabelConfig, LlmConfig, SteerConfig
 from cofire.config.path import DEFAULT_PATH, PathConfig
 
 __all__ = [
@@ -23,14 +24,18 @@ __all__ = [
     "CompareConfig",
     "Config",
     "DemoConfig",
+    "DoctorConfig",
     "FeaturesConfig",
     "FitConfig",
+    "LabelConfig",
     "ListingConfig",
+    "LlmConfig",
     "MethodsConfig",
     "PathConfig",
     "ReportConfig",
     "RunsConfig",
     "ShowConfig",
+    "SteerConfig",
     "SweepConfig",
     "read_yaml",
 ]

@@ -5,6 +5,8 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
+from cofire.site import Site
+
 Problem: TypeAlias = Literal["dead", "collapsed", "non-causal", "negative-detection"]
 Setting: TypeAlias = Literal["k", "sparsity", "layer", "data"]
 
@@ -117,6 +119,11 @@ class Diagnosis:
     site: str
     k: int
     findings: tuple[Finding, ...]
+
+    @property
+    def layer(self) -> int:
+        """Layer of the site."""
+        return Site.parse(self.site).layer
 
     def finding(self, problem: Problem) -> Finding:
         """The one of a kind."""

@@ -3,6 +3,8 @@
 from cofire.jobs.capturing import capture
 from cofire.jobs.comparing import compare, sweep
 from cofire.jobs.fitting import fit
+from cofire.jobs.labelling import label
+from cofire.jobs.steering_runs import steer
 from cofire.jobs.walking import path
 
-__all__ = ["capture", "compare", "fit", "path", "sweep"]
+__all__ = ["capture", "compare", "fit", "label", "path", "steer", "sweep"]

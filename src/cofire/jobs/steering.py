@@ -34,7 +34,7 @@ from cofire.types import AtomMatrix, Float, Tensor
 CONTROLS = 2
 """Null directions a feature."""
 
-AT_ONCE = 8
+CPU_AT_ONCE, OTHER_AT_ONCE = 4, 32
 """Features steered together; what is kept after a kill comes in such portions."""
 
 
@@ -84,14 +84,15 @@ def steer_dictionary(
             ``on_feature``.
     """
     chosen = settings or SteeringSettings()
-    _check(dictionary, described, judge, chosen)
+    check_steering(dictionary, [one.feature for one in described], chosen, judged=judge is not None)
     kept = {one.feature: one for one in done}
     todo = [one for one in described if one.feature not in kept]
     if todo:
         with progress.task("Steering", len(todo), "feature") as advance:
             steerer = _Steerer(model, dictionary, chosen, controls, log_likelihoods)
-            for start in range(0, len(todo), AT_ONCE):
-                for one in steerer.steer(todo[start : start + AT_ONCE]):
+            size = CPU_AT_ONCE if model.device.type == "cpu" else OTHER_AT_ONCE
+            for start in range(0, len(todo), size):
+                for one in steerer.steer(todo[start : start + size]):
                     kept[one.feature] = one
                     if on_feature is not None:
                         on_feature(one)
@@ -141,20 +142,21 @@ def permuted_atom(
     return torch.stack(shuffled) if shuffled else atom.new_zeros(0, len(atom))
 
 
-def _check(
-    dictionary: Dictionary,
-    described: Sequence[DescribedFeature],
-    judge: Judge | None,
-    settings: SteeringSettings,
+def check_steering(
+    dictionary: Dictionary, features: Sequence[int], settings: SteeringSettings, *, judged: bool
 ) -> None:
-    numbers = [one.feature for one in described]
-    wrong = [n for n in numbers if not 0 <= n < dictionary.n_features]
-    if wrong or len(set(numbers)) != len(numbers):
+    """Refuse what cannot be steered before anything is computed.
+
+    Raises:
+        InputError: as ``steer_dictionary``.
+    """
+    wrong = [n for n in features if not 0 <= n < dictionary.n_features]
+    if wrong or len(set(features)) != len(features):
         what = f"{wrong[0]} does not exist" if wrong else "one is given twice"
         raise InputError(
             f"Features to steer are from 0 to {dictionary.n_features - 1}, each once; {what}."
         )
-    if judge is not None and settings.samples < 2:
+    if judged and settings.samples < 2:
         raise InputError(
             "Judging needs at least 2 samples a cell: one half chooses the cell, the other scores "
             f"it; got {settings.samples}."

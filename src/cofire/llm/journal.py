@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from cofire.appending import append_line
 from cofire.errors import StoreError
 from cofire.llm.answer import Answer, ChatModel, OnAnswer, Settings
 
@@ -130,15 +131,8 @@ class JournaledModel:
             "tries": answer.tries,
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
-        line = json.dumps(record) + "\n"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab+") as file:
-                if _ends_within_a_line(file):
-                    line = "\n" + line
-                file.write(line.encode())
-                file.flush()
-                os.fsync(file.fileno())
+            append_line(self.path, json.dumps(record))
         except OSError as error:
             raise StoreError(f"Cannot write the journal {self.path}: {error.strerror}.") from error
         if answer.text is not None:
@@ -146,10 +140,3 @@ class JournaledModel:
 
     def __repr__(self) -> str:
         return f"JournaledModel({self.model!r}, {str(self.path)!r})"
-
-
-def _ends_within_a_line(file: Any) -> bool:
-    if file.seek(0, os.SEEK_END) == 0:
-        return False
-    file.seek(-1, os.SEEK_END)
-    return bool(file.read(1) != b"\n")

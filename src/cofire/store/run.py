@@ -12,6 +12,8 @@ Layout, format version 1::
         rows.parquet                      text_id, position, token_id, token of every row
         objective.parquet                 one line a sweep of the solver
         features.parquet, contexts.parquet, neurons.parquet, vocabulary.parquet, concepts.parquet
+    steering/blocks.9.mlp.hook_post/, labels/blocks.9.mlp.hook_post/
+                                          tables that were added later, see ``Run.add_tables``
 """
 
 import shutil
@@ -294,6 +296,37 @@ class Run:
                 self._fidelity(site, record["heldout"]) if record.get("heldout") else None,
             )
         return self._features[site]
+
+    def add_tables(
+        self, name: str, tables: Mapping[str, pa.Table], record: Mapping[str, Any]
+    ) -> None:
+        """Store tables beside the results of the fit; those of the same name are replaced.
+
+        Args:
+            name: of the folder they stand in, such as ``steering/blocks.9.mlp.hook_post``.
+            tables: by name.
+            record: what to say of them in the manifest, under ``added``; plain JSON values.
+        """
+        for key, table in tables.items():
+            self._archive.write(f"{name}/{key}.parquet", partial(pq.write_table, table))
+        added = self._archive.manifest.setdefault("added", {})
+        added[name] = {**record, "tables": list(tables)}
+        self._archive.save()
+
+    def added_tables(self, name: str) -> tuple[dict[str, pa.Table], Mapping[str, Any]] | None:
+        """Tables that were added under a name and what was said of them; None when none were.
+
+        Raises:
+            StoreError: when one is missing or damaged.
+        """
+        record = self.manifest.get("added", {}).get(name)
+        if record is None:
+            return None
+        found = {
+            key: pq.read_table(self._archive.file(f"{name}/{key}.parquet"))
+            for key in record["tables"]
+        }
+        return found, record
 
     def _fidelity(self, site: Site, record: Any) -> Fidelity:
         known = {field.name for field in fields(Fidelity)}
