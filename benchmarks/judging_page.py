@@ -1,7 +1,7 @@
 """docs/results/judging.md: tables, figures and verdicts, all from the stored figures.
 
-Verdicts follow rules that stand beside them on the page. A test finds a difference when its p-value,
-corrected for all tests of its measure, is below 5%.
+Verdicts follow rules that stand beside them on the page. A test finds a difference when its
+p-value, corrected for all tests of its measure, is below 5%.
 """
 
 from collections.abc import Iterable, Sequence
@@ -78,8 +78,8 @@ def head(main: CompareFolder, sweep: CompareFolder, tables: CompareTables) -> st
     cells = 2 * len(config["targets"].split(",")) * config["prompts"]
     lines = [
         "# Measured: judging features",
-        "Written by `python benchmarks/judging_study.py` from the figures of that run; do not edit. "
-        f"{model['name']}, MLP neurons at layers {', '.join(map(str, tables.layers))}, "
+        "Written by `python benchmarks/judging_study.py` from the figures of that run; do not "
+        f"edit. {model['name']}, MLP neurons at layers {', '.join(map(str, tables.layers))}, "
         f"{main.manifest['corpus']['texts']:,} labelled sentences (the bundled corpus), held-out "
         f"ones never fitted. {config['k']} features a method, {config['seeds']} seeds, one for "
         "methods in which nothing is random. Brackets hold 95% bootstrap intervals; (a of b) says "
@@ -149,9 +149,9 @@ def trends_section(tables: CompareTables, swept: CompareTables) -> str:
     rows = [[t.claim, t.rule, t.verdict, t.figures] for t in [*found, *nulls]]
     return (
         "## Published trends on this model\n\n"
-        "A difference is found when the two-sided test against SNMF, corrected (Holm) for all tests "
-        f"of the measure over methods and layers, has p < {SIGNIFICANT:g}; otherwise the layer is "
-        "open: no evidence either way.\n\n"
+        "A difference is found when the two-sided test against SNMF, corrected (Holm) for all "
+        f"tests of the measure over methods and layers, has p < {SIGNIFICANT:g}; otherwise the "
+        "layer is open: no evidence either way.\n\n"
         + markdown_table(["trend", "rule", "verdict", "figures"], rows)
     )
 
@@ -222,8 +222,8 @@ def late_trend(tables: CompareTables) -> Trend:
         verdict = compare_intervals(best_late, [row for _, row in early])
     return Trend(
         "SNMF features steer better in later layers (Llama: L8 .125, L16 .25, L23 .50)",
-        "gain over the unsteered model: holds when the interval of the best layer of the upper half "
-        "lies above those of the lower half, fails when it lies below one",
+        "gain over the unsteered model: holds when the interval of the best layer of the upper "
+        "half lies above those of the lower half, fails when it lies below one",
         verdict,
         ", ".join(f"L{layer} {shown(row)}" for layer, row in known) or "not measured",
     )
@@ -244,7 +244,7 @@ def sparsity_trend(swept: CompareTables) -> Trend:
         told.append(f"L{layer} {values}")
     return Trend(
         "Atoms of 1% of the neurons steer better than of 5 and 10% (.45, .41, .34)",
-        "holds where the interval at 1% lies above those at 5 and 10%, fails where it lies below one",
+        "holds where the interval at 1% lies above those at 5 and 10%, fails where it is below one",
         by_layer(verdicts),
         "; ".join(told) or "not measured",
     )
@@ -498,8 +498,8 @@ def pairing_words(test: Any) -> str:
     if test["pairing"] == "shared":
         return "concepts paired, Wilcoxon; in parentheses concepts scored by SNMF and by the method"
     return (
-        "features compared by rank, Mann-Whitney; in parentheses features scored of SNMF and of the "
-        "method"
+        "features compared by rank, Mann-Whitney; in parentheses features scored of SNMF and of "
+        "the method"
     )
 
 
@@ -594,7 +594,8 @@ def whole(width: float, height: float, parts: Sequence[str]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
         f'width="{width:g}" height="{height:g}" font-family="sans-serif" font-size="10" '
         'fill="#444b59" stroke-width="1.4"><style>.rule{stroke:#ddd}.title{font-weight:600}'
-        f'</style><rect width="100%" height="100%" fill="white" stroke="none"/>{"".join(parts)}</svg>\n'
+        '</style><rect width="100%" height="100%" fill="white" stroke="none"/>'
+        f"{''.join(parts)}</svg>\n"
     )
 
 

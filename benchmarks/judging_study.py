@@ -18,13 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from judging_page import write_page
 
 from cofire import jobs
 from cofire.cli.progress import TerminalProgress
 from cofire.config import CompareConfig, SweepConfig
 from cofire.report import write_compare_page
 from cofire.store import CompareFolder
+from judging_page import write_page
 
 ROOT = Path(__file__).parents[1]
 

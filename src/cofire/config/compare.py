@@ -86,6 +86,7 @@ class CompareConfig(CaptureConfig, ListingConfig):
         description="Held-out texts on which reconstructions take the activation's place; 0 for "
         "none. Drawn with --seed.",
     )
+    loss_seeds: int = Field(1, ge=1, description="Of how many seeds that is measured.")
     steer: int = Field(
         0,
         ge=0,

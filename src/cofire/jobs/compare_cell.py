@@ -27,8 +27,8 @@ from cofire.evaluation.steered import SteeredFeature
 from cofire.evaluation.steering_records import SteeringSettings
 from cofire.jobs.compare_plan import method_settings
 from cofire.jobs.fitting import fit_estimator
-from cofire.jobs.judging import UnsteeredTexts
 from cofire.jobs.replacing import ROWS, mean_row, some_rows
+from cofire.jobs.unsteered import UnsteeredTexts
 from cofire.models import CaptureSettings, LanguageModel
 from cofire.progress import SILENT, Progress
 from cofire.registry import method_named
@@ -82,8 +82,10 @@ class CellJob:
     def stages(self, cell: GridCell) -> list[str]:
         """The stages a cell goes through."""
         stages = ["fit", "measure"]
-        stages += ["loss"] if self.texts is not None else []
-        if self.steering is not None and cell.seed < self.config.seed + self.config.steer_seeds:
+        place = cell.seed - self.config.seed
+        if self.texts is not None and place < self.config.loss_seeds:
+            stages.append("loss")
+        if self.steering is not None and place < self.config.steer_seeds:
             stages.append(f"steer-{self.config.steer}")
         return stages
 
@@ -100,7 +102,7 @@ class CellJob:
         """
         for stage in self.unfinished(folder):
             with self.progress.task(f"{folder.cell.name}: {stage}", None, "") as advance:
-                began = time.perf_counter()
+                began = Stopwatch()
                 if stage == "fit":
                     self._fit(folder, rows)
                 elif stage == "measure":
@@ -118,7 +120,7 @@ class CellJob:
         method.check_texts(rows.activations.corpus)
         if cell.n_components is not None:
             method.check_size(cell.n_components, *rows.training.shape)
-        began = time.perf_counter()
+        began = Stopwatch()
         estimator = method.estimator(settings)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
@@ -126,7 +128,7 @@ class CellJob:
             fit_estimator(estimator, rows.training, method)
         if getattr(estimator, "stop_reason_", None) == "interrupted":
             raise KeyboardInterrupt
-        seconds = time.perf_counter() - began
+        times = began.read()
         provenance = {"method": method.name, **vars(settings)}
         dictionary = method.dictionary(estimator, rows.activations.site, provenance)
         finite = all(bool(torch.isfinite(t).all()) for t in dictionary.tensors().values())
@@ -135,7 +137,7 @@ class CellJob:
         folder.write_dictionary(
             dictionary,
             {
-                "seconds": seconds,
+                **times,
                 "sweeps": getattr(estimator, "n_iter_", None),
                 "stop_reason": getattr(estimator, "stop_reason_", None),
                 "warnings": [" ".join(str(warning.message).split()) for warning in caught],
@@ -145,7 +147,7 @@ class CellJob:
     def _dictionary(self, folder: CellFolder) -> Dictionary:
         return folder.dictionary().to(resolve_device(self.config.device))
 
-    def _measure(self, folder: CellFolder, rows: LayerRows, began: float) -> None:
+    def _measure(self, folder: CellFolder, rows: LayerRows, began: Stopwatch) -> None:
         """Health, reconstruction and detection."""
         dictionary = self._dictionary(folder)
         codes = dictionary.encode(rows.activations).cpu()
@@ -172,7 +174,7 @@ class CellJob:
                     "equal_active": missing if limited is None else limited.active,
                 }
             )
-        folder.write_stage("measure", tables, {**figures, "seconds": time.perf_counter() - began})
+        folder.write_stage("measure", tables, {**figures, **began.read()})
 
     def active(self, cell: GridCell) -> int:
         """Features active a row at which methods are compared."""
@@ -182,7 +184,7 @@ class CellJob:
         k = numbers[0] if cell.n_components is None else cell.n_components
         return max(1, round(k / 5))
 
-    def _loss(self, folder: CellFolder, rows: LayerRows, began: float) -> None:
+    def _loss(self, folder: CellFolder, rows: LayerRows, began: Stopwatch) -> None:
         """What predictions lose when reconstructions take the activation's place."""
         if self.texts is None:
             return
@@ -209,8 +211,7 @@ class CellJob:
             columns |= {f"{name}_{part}": getattr(losses, part) for part in parts}
             equal = getattr(found["equal"], name).reconstructed if "equal" in found else missing
             columns[f"{name}_equal"] = equal
-        figures = {"seconds": time.perf_counter() - began}
-        folder.write_stage("loss", {"losses": pa.table(columns)}, figures)
+        folder.write_stage("loss", {"losses": pa.table(columns)}, began.read())
 
     def _equally_active(
         self, dictionary: Dictionary, cell: GridCell, rows: LayerRows
@@ -221,7 +222,7 @@ class CellJob:
         some = some_rows(rows.training, ROWS, self.config.seed)
         return at_equal_activity(dictionary, some, float(self.active(cell)))
 
-    def _steer(self, folder: CellFolder, rows: LayerRows, stage: str, began: float) -> None:
+    def _steer(self, folder: CellFolder, rows: LayerRows, stage: str, began: Stopwatch) -> None:
         """Steer some of the features that are alive, drawn at random."""
         from cofire.evaluation.described import describe_features
         from cofire.interpret.reading import read_features
@@ -240,7 +241,7 @@ class CellJob:
         described = describe_features(
             [read[feature] for feature in chosen], kind=self.description(folder.cell, model)
         )
-        read_seconds = time.perf_counter() - began
+        read_seconds = began.read()["seconds"]
         judge = None if self.judge is None else self.judge()
         kept: list[SteeredFeature] = []
         steered = steer_dictionary(
@@ -266,7 +267,7 @@ class CellJob:
             "effect_target": steered.effect_target,
             "unsteered": [floors.get((one.label, one.words)) for one in described],
             "read_seconds": read_seconds,
-            "seconds": time.perf_counter() - began,
+            **began.read(),
         }
         folder.write_stage(stage, steering_tables(steered.features), figures)
 
@@ -275,6 +276,20 @@ class CellJob:
         if self.config.protocol == "published":
             return "output" if 2 * cell.site.layer >= model.n_layers else "input"
         return self.config.descriptions
+
+
+class Stopwatch:
+    """Time since it was made, by the clock and of the processor."""
+
+    def __init__(self) -> None:
+        self._clock, self._processor = time.perf_counter(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        """``seconds`` and ``processor_seconds``."""
+        return {
+            "seconds": time.perf_counter() - self._clock,
+            "processor_seconds": time.process_time() - self._processor,
+        }
 
 
 def drawn_features(features: list[dict[str, Any]], n: int, *, seed: int) -> list[int]:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from cofire.config import CAPTURE_SETTINGS, CaptureConfig, CompareConfig, SweepC
 from cofire.corpus import Corpus
 from cofire.device import resolve_device
 from cofire.errors import CofireError, InputError, ModelError, StoreError
+from cofire.evaluation.fluency import FluencyScale
 from cofire.evaluation.judging import Judge
 from cofire.evaluation.steering_records import SteeringSettings
 from cofire.jobs.capturing import capture, capture_settings, identity, same_settings
@@ -23,8 +24,9 @@ from cofire.jobs.compare_plan import (
     sweep_axes,
 )
 from cofire.jobs.environment import environment
-from cofire.jobs.judging import offline_judge, unsteered_texts
+from cofire.jobs.judges import judge_encoder, offline_judge
 from cofire.jobs.sources import StoredRows
+from cofire.jobs.unsteered import unsteered_texts
 from cofire.models import LanguageModel, load_model
 from cofire.progress import SILENT, Progress
 from cofire.site import Site
@@ -43,7 +45,7 @@ _FAILURES = (CofireError, ArithmeticError, MemoryError, RuntimeError, ValueError
 # Settings that say where and how to compute or print, and the axes, along which a grid may grow.
 _FREE = frozenset(
     "output device batch_tokens as_json as_csv as_table quick activations "
-    "methods k sparsity seeds steer_seeds vary values steer".split()
+    "methods k sparsity seeds steer_seeds loss_seeds vary values steer".split()
 )
 
 _STEERING = frozenset("targets samples new_tokens prompts descriptions judge".split())
@@ -163,13 +165,17 @@ def _job(
 
     opened = _once(model)
 
-    unsteered = _once(lambda: unsteered_texts(opened(), steering or SteeringSettings()))
+    settings, somewhere = steering or SteeringSettings(), Site(0, "resid_post")
+    unsteered = _once(lambda: unsteered_texts(opened(), somewhere, settings))
+    encoder = _once(lambda: judge_encoder(config.judge, corpus))
+    if steering is not None and config.judge == "sentences":
+        encoder()  # a missing extra should not cost a fit
 
     def judge() -> Judge:
-        encoder: Literal["words", "sentences"] = (
-            "sentences" if config.judge == "sentences" else "words"
+        scale = FluencyScale.of(unsteered().log_likelihoods)
+        return offline_judge(
+            opened(), somewhere, settings, corpus, encoder=encoder(), fluency=scale
         )
-        return offline_judge(encoder, corpus, unsteered())
 
     heldout = [text for text in corpus if text.split == "heldout"]
     drawn = np.random.default_rng(config.seed).permutation(len(heldout))[: config.loss_texts]

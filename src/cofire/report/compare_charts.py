@@ -159,8 +159,8 @@ def along(tables: CompareTables, measured: Measured, setting: str) -> Along | No
             high = row["value"] if row["high"] is None else row["high"]
             x = round(places[value] + 3.0 * (number - (len(drawn) - 1) / 2), 1)
             text = f"{name}, {setting} {figure(value)}: {shown(row)}"
-            heights = (round(y_at(end), 1) for end in (row["value"], low, high))
-            marks.append(Mark(name, look, x, *heights, text))
+            y, bottom, top = (round(y_at(end), 1) for end in (row["value"], low, high))
+            marks.append(Mark(name, look, x, y, bottom, top, text))
         points = " ".join(f"{mark.x},{mark.y}" for mark in marks)
         lines.append((name, look, points, tuple(marks)))
     told = "; ".join(mark.text for _, _, _, marks in lines for mark in marks)

@@ -61,8 +61,8 @@ THEMES = (
     ),
     Theme(
         "Detection of features' own concepts",
-        "Every feature is tested, on held-out sentences, for the concept that its codes select best "
-        "on training sentences.",
+        "Every feature is tested, on held-out sentences, for the concept that its codes select "
+        "best on training sentences.",
         (
             ("concept-detection", "cosine"),
             ("detected-share", "cosine"),
@@ -227,8 +227,8 @@ def markdown_tables(tables: CompareTables, *, level: int = 2) -> str:
         blocks += [
             f"{'#' * level} Tests against {tables.reference}",
             "Difference is the reference minus the method. p is two-sided and corrected for all "
-            "tests of the measure, over layers too (Holm). Concepts are paired (Wilcoxon); features "
-            "have no partner in another method and are compared by rank (Mann-Whitney).",
+            "tests of the measure, over layers too (Holm). Concepts are paired (Wilcoxon); "
+            "features have no partner in another method and are compared by rank (Mann-Whitney).",
             markdown_table(TEST_HEAD, [test_row(test) for test in tables.tests]),
         ]
     return "\n\n".join(blocks) + "\n"
