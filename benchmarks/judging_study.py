@@ -8,11 +8,15 @@ method and layer (one seed); then SNMF at five sparsities. Needs the extras `sae
     python benchmarks/judging_study.py --quick   # one layer, four methods: a look in minutes
     python benchmarks/judging_study.py --page    # only write the page from what is there
 
-Every stage of every cell is kept below --folder: after a kill the same command goes on. The same
-command in a second terminal shares the work.
+Every stage of every cell is kept below --folder: after a kill the same command goes on. Processes
+share the cells between them.
 """
 
 import argparse
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,17 +94,36 @@ def main() -> None:
     parser.add_argument("--page", action="store_true", help="write the page only")
     parser.add_argument("--judge", choices=["sentences", "words"], default="sentences")
     parser.add_argument("--model", default="gemma-3-270m")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--processes", type=int, default=2, help="with a thread each")
+    parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(1)  # whole processes gain more than threads within one
     size = QUICK if options.quick else FULL
+    if options.worker:
+        run(size, options)
+        return
     if options.page:
         main_folder = CompareFolder.open(options.folder / "methods")
         sweep_folder = CompareFolder.open(options.folder / "sparsity")
     else:
-        main_folder, sweep_folder = run(size, options)
+        with workers(options.processes - 1):
+            main_folder, sweep_folder = run(size, options)
     write_page(main_folder, sweep_folder, options.output)
     print(options.output)
+
+
+@contextmanager
+def workers(number: int) -> Iterator[None]:
+    """Other processes with the same arguments, which take the cells that this one has not begun."""
+    words = [sys.executable, *sys.argv, "--worker"]
+    begun = [subprocess.Popen(words, stderr=subprocess.DEVNULL) for _ in range(number)]
+    try:
+        yield
+        for process in begun:
+            process.wait()
+    finally:
+        for process in begun:
+            process.terminate()
 
 
 def run(size: Size, options: argparse.Namespace) -> tuple[CompareFolder, CompareFolder]:

@@ -36,6 +36,20 @@ from cofire.store.compare_folder import CellFolder
 from cofire.store.steering_tables import steering_tables
 
 
+class Stopwatch:
+    """Time since it was made, by the clock and of the processor."""
+
+    def __init__(self) -> None:
+        self._clock, self._processor = time.perf_counter(), time.process_time()
+
+    def read(self) -> dict[str, float]:
+        """``seconds`` and ``processor_seconds``."""
+        return {
+            "seconds": time.perf_counter() - self._clock,
+            "processor_seconds": time.process_time() - self._processor,
+        }
+
+
 @dataclass
 class LayerRows:
     """The rows of one layer, and what every cell of the layer needs of them.
@@ -276,20 +290,6 @@ class CellJob:
         if self.config.protocol == "published":
             return "output" if 2 * cell.site.layer >= model.n_layers else "input"
         return self.config.descriptions
-
-
-class Stopwatch:
-    """Time since it was made, by the clock and of the processor."""
-
-    def __init__(self) -> None:
-        self._clock, self._processor = time.perf_counter(), time.process_time()
-
-    def read(self) -> dict[str, float]:
-        """``seconds`` and ``processor_seconds``."""
-        return {
-            "seconds": time.perf_counter() - self._clock,
-            "processor_seconds": time.process_time() - self._processor,
-        }
 
 
 def drawn_features(features: list[dict[str, Any]], n: int, *, seed: int) -> list[int]:
