@@ -93,3 +93,14 @@ def test_settings_that_cannot_be_are_refused(planted):
         matched_sae(3, architecture="topk", max_active=9).fit(planted.X[:40].numpy()).max_active_
         == 3
     )
+
+
+def test_every_training_step_is_told(planted):
+    for architecture, trainings in (("topk", 3), ("standard", 9)):
+        told = []
+        sae = MatchedSAE(8, architecture=architecture, max_active=2, max_iter=20, device="cpu")
+        sae.callback = lambda n, told=told: told.append(n)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            sae.fit(planted.X.numpy())
+        assert sum(told) == sae.training_steps(len(planted.X)) == 20 * trainings

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chat_serving import KEY, MODEL, Reply, chat_server
+from chat_serving import KEY, MODEL, Reply, chat_server, error
 from cofire.cli import main
 from cofire.jobs import steering as steering_job
 from cofire.store import Run
@@ -57,7 +57,11 @@ def folder(fitted: Path, tmp_path: Path) -> Path:
 def answer(prompt: str, count: int) -> Reply:
     """Answers as a model would give them; nonsense to some."""
     if '{"label"' in prompt:
-        return Reply('{"label": "words about rain"}' if "likely" not in prompt else "I cannot say.")
+        return Reply(
+            '{"label": "words about rain"}'
+            if "likely" not in prompt
+            else "First I thought.\nThen I stopped."
+        )
     return Reply('{"rating": 2}' if "How well" in prompt else '{"rating": 1}')
 
 
@@ -158,6 +162,7 @@ def test_an_interrupt_keeps_what_was_steered(folder: Path, monkeypatch: pytest.M
 
 
 def test_a_language_model_judges_and_labels(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openai", reason="needs the extra llm: pip install 'cofire[llm]'")
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with chat_server(answer, key=KEY) as server:
         llm = ["--llm-base-url", server.base_url, "--llm-model", MODEL]
@@ -190,15 +195,28 @@ def test_a_language_model_judges_and_labels(folder: Path, monkeypatch: pytest.Mo
     assert KEY.encode() not in everything
 
 
-def test_a_judge_that_cannot_answer_loses_no_steering(folder: Path) -> None:
-    words = ["steer", "run", "--features", "0-1", *QUICK, "--judge", "llm"]
-    gone = [*words, "--llm-base-url", "http://127.0.0.1:9/v1", "--llm-model", MODEL]
-    done = cofire(*gone, cwd=folder)
+def test_a_judge_that_stops_answering_loses_no_steering(folder: Path) -> None:
+    pytest.importorskip("openai", reason="needs the extra llm: pip install 'cofire[llm]'")
+    words = ["steer", "run", "--features", "0-1", *QUICK]
+    gone = ["--judge", "llm", "--llm-base-url", "http://127.0.0.1:9/v1", "--llm-model", MODEL]
+    run = Run.open(folder / "run")
+    unfinished = UnfinishedSteering(run, run.sites[0])
+    done = cofire(*words, *gone, cwd=folder)
     assert done.returncode == 1
     assert "127.0.0.1:9" in done.stderr
-    run = Run.open(folder / "run")
-    assert len(UnfinishedSteering(run, run.sites[0]).path.read_text().splitlines()) == 2
-    assert cofire(*words[:-2], cwd=folder).returncode == 0  # the offline judge takes them over
+    assert not unfinished.path.exists()  # it was tried before anything was steered
+
+    def revoked(prompt: str, count: int) -> Reply:
+        return answer(prompt, count) if "It rained all night" in prompt else error(401, "no")
+
+    with chat_server(revoked) as server:
+        gone[3] = server.base_url
+        done = cofire(*words, *gone, cwd=folder)
+    assert done.returncode == 1
+    assert "key" in done.stderr
+    assert len(unfinished.path.read_text().splitlines()) == 2
+    assert cofire(*words, cwd=folder).returncode == 0  # the offline judge takes them over
+    assert not unfinished.path.exists()
 
 
 def test_a_local_model_judges(folder: Path, tiny_folder: Path) -> None:

@@ -252,3 +252,14 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(run: Run, tmp_path: 
 def test_a_hundred_features_a_layer_stay_small(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", layers=(1,), n_features=100, change=with_vocabulary)
     assert write_report(run).stat().st_size < 1e6
+
+
+def test_what_is_wrong_stands_in_the_page(run: Run, report: Path) -> None:
+    page = report.read_text(encoding="utf-8")
+    shown = text_of(page)
+    assert shown.count("What is wrong and what to change") == len(run.sites)
+    assert "Never active 1 of 24 features: 23" in shown
+    assert "The same as another 2 of 23 features" in shown
+    assert "Lower k to about 23" in shown
+    assert f"cofire steer {run.path.name} --layer 2 --sample 30" in shown
+    assert str(run.path) not in page

@@ -16,6 +16,7 @@ from cofire.baselines.lens import sae_lens
 from cofire.device import resolve_device
 from cofire.dictionary import Dictionary
 from cofire.errors import ConvergenceWarning, InputError
+from cofire.progress import Advance
 from cofire.site import Site
 from cofire.types import ActivationMatrix, Tensor
 
@@ -85,7 +86,11 @@ class MatchedSAE(BaseEstimator):
         chosen_: the cell that was taken.
         n_iter_: training steps.
         record_: tries, choice and SAELens' version, as plain JSON values.
+        callback: called after every training step, with what is done and figures to show; set it
+            before ``fit``. Clones have none.
     """
+
+    callback: Advance | None = None
 
     def __init__(
         self,
@@ -129,7 +134,7 @@ class MatchedSAE(BaseEstimator):
         values = validate_data(self, X, dtype=np.float32, ensure_min_samples=2)
         held_back = torch.from_numpy(_held_back(X, len(values), self.random_state))
         rows = torch.from_numpy(np.ascontiguousarray(values)).to(resolve_device(self.device))
-        self.n_iter_: int = self.max_iter or max(_STEPS, -(-_PASSES * len(rows) // _BATCH))
+        self.n_iter_: int = self._steps(len(rows))
         asked = self.max_active or round(_ACTIVE_SHARE * self.n_components)
         self.max_active_: int = min(max(1, asked), self.n_components)
         tries = []
@@ -154,6 +159,14 @@ class MatchedSAE(BaseEstimator):
             "sae_lens": sae_lens().__version__,
         }
         return self
+
+    def training_steps(self, n_rows: int) -> int:
+        """Training steps of a fit on so many rows: all tries, and the last training."""
+        cells = len(_LEARNING_RATES) * (_L1_TRIES if self.architecture == "standard" else 1)
+        return (cells + 1) * self._steps(n_rows)
+
+    def _steps(self, n_rows: int) -> int:
+        return self.max_iter or max(_STEPS, -(-_PASSES * n_rows // _BATCH))
 
     def _choice(self, tries: list[Try]) -> Try:
         slack = 1e-6 * self.max_active_
@@ -207,6 +220,8 @@ class MatchedSAE(BaseEstimator):
         for index in _batches(len(rows), batch, self.n_iter_, self.random_state):
             trainer.step(scale * rows[index.to(rows.device)])
             trainer.n_training_steps += 1
+            if self.callback is not None:
+                self.callback(1)
         top_k = self.max_active_ if self.architecture == "topk" else None
         return _dictionary(sae, scale, top_k, _UNSAID)
 

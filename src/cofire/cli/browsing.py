@@ -90,6 +90,14 @@ def methods(config: MethodsConfig) -> None:
         }
         for method in registered().values()
     ]
+    records.append(
+        {
+            "method": "sae",
+            "what it finds": "Nothing: reads a sparse autoencoder that was trained elsewhere",
+            "settings": "sae",
+            "source": "SAELens",
+        }
+    )
     print_listing(records, config, empty="No methods.")
 
 

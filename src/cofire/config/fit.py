@@ -25,6 +25,8 @@ class FitConfig(CaptureConfig):
 
         cofire fit --config runs/k400/config.yaml -o runs/again
 
+        cofire fit --method sae --sae ./my-sae
+
         torchrun --nproc-per-node 4 -m cofire fit runs/acts -k 4096
     """
 
@@ -35,6 +37,12 @@ class FitConfig(CaptureConfig):
         )
     )
     method: str = Field("snmf", description="How to factorise; `cofire methods` lists them.")
+    sae: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|RELEASE:ID")] = Field(
+        None,
+        description="With --method sae: a sparse autoencoder that was trained elsewhere, a folder in "
+        "SAELens format or RELEASE:ID of SAELens' list. It is read, not fitted; site and layer are "
+        "its own. One of MLP neurons can be carried to --site resid_post or mlp_out of its layer.",
+    )
     n_components: Annotated[int, tyro.conf.arg(aliases=["-k"])] = Field(
         100, description="Number of features."
     )

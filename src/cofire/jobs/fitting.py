@@ -13,6 +13,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 
 from cofire.activations import Activations
+from cofire.baselines import MatchedSAE
 from cofire.config import FitConfig
 from cofire.device import resolve_device
 from cofire.errors import CofireError, ConvergenceWarning, InputError, StoreError
@@ -22,10 +23,11 @@ from cofire.factorization.parameters import named_solver
 from cofire.interpret.reading import read_features
 from cofire.jobs.capturing import identity, same_settings
 from cofire.jobs.environment import environment
+from cofire.jobs.ready_sae import ReadySae, check_sites, method_of, with_own_site
 from cofire.jobs.sources import FreshRows, RowSource, StoredRows
+from cofire.method import Method, MethodSettings
 from cofire.progress import SILENT, Advance, Progress
 from cofire.ranks import ONE, Ranks
-from cofire.registry import Method, MethodSettings, method_named
 from cofire.store import Run
 
 _logger = logging.getLogger(__name__)
@@ -50,9 +52,10 @@ def fit(config: FitConfig, progress: Progress = SILENT, ranks: Ranks = ONE) -> R
         KeyboardInterrupt: when the user stopped a fit; finished sites are kept.
     """
     config = config.with_absolute_paths()
-    method = method_named(config.method)
+    method = method_of(config)
     settings = MethodSettings(**config.model_dump(include=set(MethodSettings.__dataclass_fields__)))
     method.estimator(settings)  # a mistaken setting should not cost a model load
+    config = with_own_site(config, method)
     source: RowSource
     first = ranks.rank == 0
     if config.activations is not None:
@@ -70,8 +73,9 @@ def fit(config: FitConfig, progress: Progress = SILENT, ranks: Ranks = ONE) -> R
             "mark texts as train."
         )
     method.check_texts(source.corpus)
+    check_sites(method, source.sites, source.model)
     config = config.model_copy(update=source.settings)
-    path = config.output or Path("runs") / _run_name(config, source)
+    path = config.output or Path("runs") / _run_name(config, method, source)
     run = _open_run(path, config, source) if first else None
     ranks.gather(0.0)  # the run is there
     run = run or Run.open(path)
@@ -81,9 +85,8 @@ def fit(config: FitConfig, progress: Progress = SILENT, ranks: Ranks = ONE) -> R
     return run if first else Run.open(path)
 
 
-def _run_name(config: FitConfig, source: RowSource) -> str:
+def _run_name(config: FitConfig, method: Method, source: RowSource) -> str:
     """Settings that people vary, so that a sweep does not run into itself."""
-    method = method_named(config.method)
     parts = [source.name, config.method]
     parts += [] if method.needs_labels else [f"k{config.n_components}"]
     if "sparsity" in method.honours:
@@ -161,22 +164,28 @@ class _Job:
             "channels": activations.shape[1],
             "processes": self.ranks.size,
         }
-        self.method.check_size(self.settings.n_components, *training.shape)
+        method = self.method
+        if isinstance(method, ReadySae):
+            method = method.placed(activations.site, self.source.model)
+        method.check_size(self.settings.n_components, *training.shape)
         if self.ranks.size > 1:
             training = training.take(_share(len(training), self.ranks))
-        estimator = self.method.estimator(self.settings)
+        estimator = method.estimator(self.settings)
         figures |= self._fit(estimator, training)
         del training  # where it is in memory, a copy of most of the rows
         if self.ranks.rank == 0:
-            self._read(estimator, activations, figures)
+            self._read(method, estimator, activations, figures)
         self.ranks.gather(0.0)  # the site is written
 
     def _fit(self, estimator: Any, training: Activations) -> dict[str, Any]:
         """Fit the estimator; returns what there is to say of it."""
         site = training.site
         started = time.perf_counter()
+        steps, unit = None, "sweep"
+        if isinstance(estimator, MatchedSAE):
+            steps, unit = estimator.training_steps(len(training)), "step"
         with (
-            self.progress.task(f"Fitting {site.name}", None, "sweep") as advance,
+            self.progress.task(f"Fitting {site.name}", steps, unit) as advance,
             warnings.catch_warnings(record=True) as caught,
         ):
             warnings.simplefilter("always", ConvergenceWarning)
@@ -186,7 +195,9 @@ class _Job:
                 estimator.distributed = self.ranks.size > 1
                 if "checkpoint" in named_solver(estimator.solver).options:
                     estimator.checkpoint = Checkpoint(self.run.path / site.name / "unfinished")
-            elif self.ranks.size > 1:
+            elif isinstance(estimator, MatchedSAE):
+                estimator.callback = advance
+            if self.ranks.size > 1 and not isinstance(estimator, SemiNMF):
                 raise InputError(
                     f"Method {self.method.name!r} runs in one process; start without torchrun."
                 )
@@ -201,10 +212,16 @@ class _Job:
             "stop_reason": getattr(estimator, "stop_reason_", None),
         }
 
-    def _read(self, estimator: Any, activations: Activations, figures: Mapping[str, Any]) -> None:
+    def _read(
+        self,
+        method: Method,
+        estimator: Any,
+        activations: Activations,
+        figures: Mapping[str, Any],
+    ) -> None:
         """Encode all rows, read the features and write the site."""
-        provenance = {"method": self.method.name, **vars(self.settings)}
-        dictionary = self.method.dictionary(estimator, activations.site, provenance)
+        provenance = {"method": method.name, **vars(self.settings)}
+        dictionary = method.dictionary(estimator, activations.site, provenance)
         codes = dictionary.to(resolve_device(self.settings.device)).encode(activations).cpu()
         features = read_features(
             dictionary,

@@ -8,7 +8,7 @@ import numpy as np
 from cofire.config import SteerConfig
 from cofire.errors import InputError, StoreError
 from cofire.evaluation.described import DescribedFeature, describe_features
-from cofire.evaluation.judging import Judge, LanguageModelJudge
+from cofire.evaluation.judging import Continuation, Judge, LanguageModelJudge
 from cofire.evaluation.steered import Steered
 from cofire.evaluation.steering_records import (
     PUBLISHED_PROMPT,
@@ -30,6 +30,8 @@ from cofire.store.steering_results import (
     settings_record,
     write_steering,
 )
+
+_PROBE = Continuation("rain", "It rained all night, and the streets were wet.")
 
 
 def steer(config: SteerConfig, progress: Progress = SILENT) -> Steered:
@@ -179,7 +181,9 @@ def _model_judge(config: SteerConfig, run: Run, progress: Progress) -> Judge:
     if config.judge == "llm" and config.local_model is not None:
         raise InputError("--local-model goes with --judge local.")
     model = chat_model(config, run, device=config.device, progress=progress)
-    return LanguageModelJudge(model, prompts=config.prompts)
+    judge = LanguageModelJudge(model, prompts=config.prompts)
+    judge.judge([_PROBE])  # what cannot be asked should be known before hours of steering
+    return judge
 
 
 def _offline(

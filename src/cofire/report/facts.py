@@ -25,6 +25,7 @@ _METHODS = {
     "kmeans": "k-means",
     "sae-topk": "TopK sparse autoencoder",
     "sae-l1": "L1 sparse autoencoder",
+    "sae": "sparse autoencoder that was trained elsewhere",
     "diffmeans": "difference of means",
     "neurons": "single neurons (control)",
     "random": "random directions (control)",
@@ -63,6 +64,7 @@ def header_facts(manifest: Mapping[str, Any], sites: Sequence[Site]) -> dict[str
         "Layers": ", ".join(str(site.layer) for site in sites),
         "Texts": _texts(manifest, config, sites),
         "Method": _METHODS.get(str(config.get("method")), config.get("method")),
+        "Carried": _carried(manifest),
         "Features": _features(config),
         "Solver": _solver(config),
         "Seed": config.get("seed"),
@@ -158,6 +160,16 @@ def _texts(
     if isinstance(rows, int):
         parts.append(f"{rows:,} tokens")
     return ", ".join(part for part in parts if part) or None
+
+
+def _carried(manifest: Mapping[str, Any]) -> str | None:
+    """Where features come from that are shown at another site than their own."""
+    for record in _mapping(manifest, "sites").values():
+        made = record.get("dictionary") if isinstance(record, Mapping) else None
+        carried = made.get("provenance", {}).get("carried") if isinstance(made, Mapping) else None
+        if isinstance(carried, Mapping):
+            return f"from {carried.get('from')} through {carried.get('through')}"
+    return None
 
 
 def _features(config: Mapping[str, Any]) -> str | None:

@@ -32,8 +32,17 @@ from cofire.report.templating import page_templates
 from cofire.site import Site
 from cofire.store import Run
 from cofire.store.archive import write_atomically
+from cofire.store.diagnosing import diagnose_run
 
 REPORT = "report.html"
+
+PROBLEM_WORDS = {
+    "dead": "Never active",
+    "collapsed": "The same as another",
+    "non-causal": "Do not steer the model",
+    "negative-detection": "Fire less where their concept is",
+}
+"""Problems of features as the page calls them."""
 
 _logger = logging.getLogger(__name__)
 
@@ -96,8 +105,12 @@ def render_report(run: Run) -> str:
             grid=concept_grid(layers) if len(layers) > 1 else [],
             layers=[
                 _layer(layer, row, run.objective(layer.site), sites)
-                for layer, row in zip(layers, figures, strict=True)
+                | {"findings": diagnosis.findings}
+                for layer, row, diagnosis in zip(
+                    layers, figures, diagnose_run(run, name=run.path.name), strict=True
+                )
             ],
+            problem_words=PROBLEM_WORDS,
             chart_size=(WIDTH, HEIGHT),
         )
     )

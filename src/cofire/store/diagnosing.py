@@ -11,7 +11,7 @@ from cofire.store.run import Run
 from cofire.store.steering_results import read_steering
 
 
-def diagnose_run(run: Run, layer: int | None = None) -> list[Diagnosis]:
+def diagnose_run(run: Run, layer: int | None = None, *, name: str | None = None) -> list[Diagnosis]:
     """Name dead, collapsed, non-causal and wrongly detecting features of a run.
 
     Whether features steer the model is taken from the run's own steering results; without any, the
@@ -20,26 +20,27 @@ def diagnose_run(run: Run, layer: int | None = None) -> list[Diagnosis]:
     Args:
         run: a run with a finished layer.
         layer: only this one; all when None.
+        name: what commands call the run; its folder when None.
 
     Raises:
         InputError: when the layer is not finished, or none is.
         StoreError: when a part of the run is damaged.
     """
     sites = [run.site_at(layer)] if layer is not None or not run.sites else run.sites
-    return [_diagnosis(run, site) for site in sites]
+    return [_diagnosis(run, site, str(run.path) if name is None else name) for site in sites]
 
 
-def _diagnosis(run: Run, site: Site) -> Diagnosis:
+def _diagnosis(run: Run, site: Site, name: str) -> Diagnosis:
     features = run.features(site)
     found = read_steering(run, site)
     effects = None if found is None else found[0].effects(len(features))
     diagnosis = diagnose(features, steering=effects, sparsity=_sparsity(run))
     return replace(
-        diagnosis, findings=tuple(_with_command(one, run, site) for one in diagnosis.findings)
+        diagnosis, findings=tuple(_with_command(one, name, site) for one in diagnosis.findings)
     )
 
 
-def _with_command(finding: Finding, run: Run, site: Site) -> Finding:
+def _with_command(finding: Finding, name: str, site: Site) -> Finding:
     """The finding, saying how to measure what was not."""
     if finding.problem != "non-causal" or not finding.missing:
         return finding
@@ -48,12 +49,12 @@ def _with_command(finding: Finding, run: Run, site: Site) -> Finding:
     elif finding.measured:
         note = (
             f"{finding.missing} features were not measured; measure them with: "
-            f"cofire steer {run.path} --layer {site.layer} --all"
+            f"cofire steer {name} --layer {site.layer} --all"
         )
     else:
         note = (
             "Not measured: no feature was steered. Measure it with: "
-            f"cofire steer {run.path} --layer {site.layer} --sample 30"
+            f"cofire steer {name} --layer {site.layer} --sample 30"
         )
     return replace(finding, note=note)
 
