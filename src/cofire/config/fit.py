@@ -39,9 +39,10 @@ class FitConfig(CaptureConfig):
     method: str = Field("snmf", description="How to factorise; `cofire methods` lists them.")
     sae: Annotated[str | None, tyro.conf.arg(metavar="FOLDER|RELEASE:ID")] = Field(
         None,
-        description="With --method sae: a sparse autoencoder that was trained elsewhere, a folder in "
-        "SAELens format or RELEASE:ID of SAELens' list. It is read, not fitted; site and layer are "
-        "its own. One of MLP neurons can be carried to --site resid_post or mlp_out of its layer.",
+        description="With --method sae: a sparse autoencoder that was trained elsewhere, a folder "
+        "in SAELens format or RELEASE:ID of SAELens' list. It is read, not fitted; site and layer "
+        "are its own. One of MLP neurons can be carried to --site resid_post or mlp_out of its "
+        "layer.",
     )
     n_components: Annotated[int, tyro.conf.arg(aliases=["-k"])] = Field(
         100, description="Number of features."

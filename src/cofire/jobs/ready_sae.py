@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from cofire.activations import Activations
 from cofire.baselines import load_public_sae, load_sae
@@ -77,12 +77,13 @@ class ReadySae(Method):
         carried = own.site.kind == "mlp" and site == Site(own.site.layer, site.kind)
         if not carried or site.kind not in _CARRIED_TO:
             raise InputError(
-                f"This SAE was trained at {own.site}, not at {site}, and means nothing there; leave "
-                "--layers and --site out, or capture its own site."
+                f"This SAE was trained at {own.site}, not at {site}, and means nothing there; "
+                "leave --layers and --site out, or capture its own site."
             )
         if model is None:
             raise InputError("Carrying an SAE to the residual stream needs the model at hand.")
         self.check_size(own.n_features, 0, model.site_width(own.site))
+        kind: Literal["mlp_out", "resid_post"]
         kind = "mlp_out" if site.kind == "mlp_out" else "resid_post"
         return replace(self, loaded=carry_to_residual(own, model, kind=kind))
 
@@ -153,8 +154,8 @@ def _opened(name: str) -> Dictionary:
     release, colon, sae_id = name.rpartition(":")
     if not colon or not release or not sae_id or Path(name).is_absolute():
         raise InputError(
-            f"There is no folder {name}; give a folder with an SAE in SAELens format, or RELEASE:ID "
-            "of SAELens' list."
+            f"There is no folder {name}; give a folder with an SAE in SAELens format, or "
+            "RELEASE:ID of SAELens' list."
         )
     return load_public_sae(release, sae_id)
 
