@@ -10,9 +10,10 @@ import time
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from cofire import jobs
-from cofire.config import CompareConfig, SweepConfig
+from cofire.config import CompareConfig, FitConfig, SweepConfig
 from cofire.errors import InputError, StoreError
 from cofire.evaluation.grid import GridCell
 from cofire.evaluation.pairing import best_of_concepts
@@ -21,7 +22,7 @@ from cofire.interpret.concepts import concept_profile
 from cofire.jobs.compare_cell import drawn_features
 from cofire.jobs.compare_plan import plan_cells, read_method, steering_settings, sweep_axes
 from cofire.jobs.comparing import failures
-from cofire.report import write_compare_page
+from cofire.report import write_compare_page, write_report
 from cofire.site import Site
 from cofire.store.catalogue import catalogue
 from cofire.store.locks import locked
@@ -322,3 +323,41 @@ def test_defaults_are_the_published_targets():
 def test_bad_settings_are_one_clear_sentence(small, tmp_path, change, message):
     with pytest.raises(InputError, match=message):
         jobs.compare(changed(small, output=tmp_path / "bad", **change))
+
+
+def test_dictionaries_of_runs_are_compared_as_they_are(whole, small, tmp_path):
+    _, folder = whole
+    fitted = jobs.fit(
+        FitConfig(
+            activations=folder.path / "activations",
+            n_components=6,
+            sparsity=0.1,
+            max_iter=5,
+            device="cpu",
+            output=tmp_path / "mine",
+        )
+    )
+    config = changed(
+        small,
+        activations=folder.path / "activations",
+        limit=None,
+        methods="random",
+        seeds=1,
+        runs=str(fitted.path),
+        output=tmp_path / "with-runs",
+    )
+    both = jobs.compare(config)
+    assert not failures(both)
+    own = both.cell(next(cell for cell in both.cells if cell.method == "run"))
+    assert torch.equal(own.dictionary().atoms, fitted.dictionary(Site(2)).atoms)
+    assert {row["method"] for row in rows(both)} == {"random", "run:name=mine"}
+    page = write_report(fitted, comparison=both).read_text()
+    assert "Beside other methods" in page
+    assert "run:name=mine" in page
+    with pytest.raises(InputError, match="comparison is at"):
+        jobs.compare(changed(config, activations=None, layers="1", output=tmp_path / "apart"))
+    other = jobs.compare(
+        changed(small, methods="random", seeds=1, layers="1", loss_texts=0, output=tmp_path / "l1")
+    )
+    with pytest.raises(StoreError, match="no layer of this run"):
+        write_report(fitted, comparison=other)

@@ -10,7 +10,7 @@ from cofire.cli.feature_page import print_feature
 from cofire.cli.listing import print_json, print_listing, say
 from cofire.config import FeaturesConfig, MethodsConfig, ReportConfig, RunsConfig, ShowConfig
 from cofire.errors import InputError
-from cofire.store import Run
+from cofire.store import CompareFolder, Run
 
 
 def features(config: FeaturesConfig) -> None:
@@ -105,5 +105,7 @@ def report(config: ReportConfig) -> None:
     """Run ``cofire report``."""
     from cofire.report import write_report
 
-    path: Path = write_report(Run.open(config.run), config.output)
+    folder = config.comparison
+    comparison = None if folder is None else CompareFolder.open(folder)
+    path: Path = write_report(Run.open(config.run), config.output, comparison=comparison)
     say(str(path.resolve()))

@@ -74,3 +74,8 @@ class ReportConfig(Config):
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="FILE")] = Field(
         None, description="HTML file. Default: report.html in the run folder."
     )
+    comparison: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = Field(
+        None,
+        description="Folder made by `cofire compare`; its figures at the run's layers are put into "
+        "the report.",
+    )

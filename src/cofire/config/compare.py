@@ -68,6 +68,11 @@ class CompareConfig(CaptureConfig, ListingConfig):
         "0.01", description="Shares of neurons each feature keeps, for methods that take one."
     )
     seeds: int = Field(3, ge=1, description="How many seeds, counted from --seed.")
+    runs: Annotated[str | None, tyro.conf.arg(metavar="RUN,RUN,...")] = Field(
+        None,
+        description="Run folders whose dictionaries are compared as they are, where they are of "
+        "the same site, such as `cofire fit --method sae` makes of a public sparse autoencoder.",
+    )
     protocol: Literal["extended", "published"] = Field(
         "extended",
         description="published: five sentences of each kind by cosine, steering scored by the best "
@@ -116,7 +121,7 @@ class CompareConfig(CaptureConfig, ListingConfig):
         False, description="A small comparison in a few minutes: other defaults, same stages."
     )
 
-    @field_validator("methods", "k", "sparsity", "targets", "layers", mode="before")
+    @field_validator("methods", "k", "sparsity", "targets", "layers", "runs", mode="before")
     @classmethod
     def _joined(cls, value: Any) -> Any:
         """YAML may list what flags separate by commas."""

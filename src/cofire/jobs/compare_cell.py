@@ -25,13 +25,14 @@ from cofire.evaluation.reconstruction import row_errors
 from cofire.evaluation.replacing import replace_activations
 from cofire.evaluation.steered import SteeredFeature
 from cofire.evaluation.steering_records import SteeringSettings
-from cofire.jobs.compare_plan import method_settings
+from cofire.jobs.compare_plan import RUN, method_settings, run_folders
 from cofire.jobs.fitting import fit_estimator
 from cofire.jobs.replacing import ROWS, mean_row, some_rows
 from cofire.jobs.unsteered import UnsteeredTexts
 from cofire.models import CaptureSettings, LanguageModel
 from cofire.progress import SILENT, Progress
 from cofire.registry import method_named
+from cofire.store import Run
 from cofire.store.compare_folder import CellFolder
 from cofire.store.steering_tables import steering_tables
 
@@ -129,6 +130,9 @@ class CellJob:
 
     def _fit(self, folder: CellFolder, rows: LayerRows) -> None:
         cell = folder.cell
+        if cell.method == RUN:
+            folder.write_dictionary(*self._ready(cell, rows))
+            return
         method = method_named(cell.method)
         settings = method_settings(cell, self.config.device)
         method.check_texts(rows.activations.corpus)
@@ -157,6 +161,19 @@ class CellJob:
                 "warnings": [" ".join(str(warning.message).split()) for warning in caught],
             },
         )
+
+    def _ready(self, cell: GridCell, rows: LayerRows) -> tuple[Dictionary, dict[str, Any]]:
+        """The dictionary of a run, and what the run says of its fit."""
+        path = run_folders(self.config)[str(dict(cell.settings)["name"])]
+        run = Run.open(path)
+        dictionary = run.dictionary(cell.site)
+        if dictionary.n_channels != rows.activations.shape[1]:
+            raise InputError(
+                f"{path} has features of {dictionary.n_channels} channels; the rows have "
+                f"{rows.activations.shape[1]}. It is of another model."
+            )
+        names = ("seconds", "sweeps", "stop_reason")
+        return dictionary, {name: run.figures(cell.site).get(name) for name in names}
 
     def _dictionary(self, folder: CellFolder) -> Dictionary:
         return folder.dictionary().to(resolve_device(self.config.device))

@@ -1,6 +1,7 @@
 """Which cells a comparison has: methods and their settings, layers, k, sparsities and seeds."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from cofire.config import CompareConfig, SweepConfig
@@ -10,6 +11,10 @@ from cofire.evaluation.steering_records import EXTRA_PROMPTS, PUBLISHED_PROMPT, 
 from cofire.method import MethodSettings
 from cofire.registry import Method, method_named, methods
 from cofire.site import Site
+from cofire.store import Run
+
+RUN = "run"
+"""Method of cells whose dictionary is that of a run."""
 
 _AXES = {"n_components": "--k", "sparsity": "--sparsity", "seed": "--seeds", "device": "--device"}
 
@@ -23,6 +28,7 @@ def plan_cells(config: CompareConfig, sites: Sequence[Site]) -> list[GridCell]:
     Raises:
         InputError: for an unknown method or setting, or numbers that cannot be read.
     """
+    ready = run_cells(config, sites)
     asked = [read_method(text) for text in _methods(config)]
     numbers = [int(n) for n in read_numbers("--k", config.k, int)]
     shares = [float(s) for s in read_numbers("--sparsity", config.sparsity, float)]
@@ -47,7 +53,41 @@ def plan_cells(config: CompareConfig, sites: Sequence[Site]) -> list[GridCell]:
         for share in shares
         for method, settings in asked
     ]
-    return list(dict.fromkeys(cells))
+    return sorted(dict.fromkeys([*cells, *ready]), key=lambda cell: cell.site)
+
+
+def run_folders(config: CompareConfig) -> dict[str, Path]:
+    """The runs that are compared as they are, by the name of their folder.
+
+    Raises:
+        InputError: when two of them have one name.
+    """
+    paths = [Path(part) for part in _parts(config.runs or "")]
+    names = [path.resolve().name for path in paths]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"--runs names two folders {twice!r}; rename one, they go by their name.")
+    return dict(zip(names, paths, strict=True))
+
+
+def run_cells(config: CompareConfig, sites: Sequence[Site]) -> list[GridCell]:
+    """A cell for every site that a run has in common with the comparison.
+
+    Raises:
+        InputError: for a run that has none.
+        StoreError: for a folder that is no run.
+    """
+    cells = []
+    for name, path in run_folders(config).items():
+        run = Run.open(path)
+        own = [site for site in run.sites if site in sites]
+        if not own:
+            raise InputError(
+                f"The run {path} is of {', '.join(map(str, run.sites)) or 'no finished site'}; "
+                f"the comparison is at {', '.join(map(str, sites))}."
+            )
+        cells += [GridCell(RUN, (("name", name),), site, None, None, 0) for site in own]
+    return cells
 
 
 def sweep_axes(config: SweepConfig) -> CompareConfig:

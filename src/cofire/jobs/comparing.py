@@ -45,7 +45,7 @@ _FAILURES = (CofireError, ArithmeticError, MemoryError, RuntimeError, ValueError
 # Settings that say where and how to compute or print, and the axes, along which a grid may grow.
 _FREE = frozenset(
     "output device batch_tokens as_json as_csv as_table quick activations "
-    "methods k sparsity seeds steer_seeds loss_seeds vary values steer".split()
+    "methods k sparsity seeds steer_seeds loss_seeds vary values steer runs".split()
 )
 
 _STEERING = frozenset("targets samples new_tokens prompts descriptions judge".split())
@@ -75,7 +75,8 @@ def sweep(config: SweepConfig, progress: Progress = SILENT) -> CompareFolder:
 
 
 def _compare(config: CompareConfig, vary: str | None, progress: Progress) -> CompareFolder:
-    plan_cells(config, [Site(0, config.site)])  # a mistaken setting should not cost a capture
+    unread = config.model_copy(update={"runs": None})
+    plan_cells(unread, [Site(0, config.site)])  # a mistaken setting should not cost a capture
     steering = steering_settings(config) if config.steer else None
     folder = _open(config, vary)
     source = _source(folder, config, progress)

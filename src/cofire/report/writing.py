@@ -18,6 +18,7 @@ from cofire.report.charts import (
     density_histogram,
     objective_curve,
 )
+from cofire.report.compare_tables import THEMES, CompareTables, measure_title, shown
 from cofire.report.embedding import content_policy, embed_json, script, stylesheet
 from cofire.report.figures import (
     LayerFigures,
@@ -30,7 +31,7 @@ from cofire.report.figures import (
 from cofire.report.payload import layer_payload
 from cofire.report.templating import page_templates
 from cofire.site import Site
-from cofire.store import Run
+from cofire.store import CompareFolder, Run
 from cofire.store.archive import write_atomically
 from cofire.store.diagnosing import diagnose_run
 
@@ -47,7 +48,9 @@ PROBLEM_WORDS = {
 _logger = logging.getLogger(__name__)
 
 
-def write_report(run: Run, output: Path | None = None) -> Path:
+def write_report(
+    run: Run, output: Path | None = None, *, comparison: CompareFolder | None = None
+) -> Path:
     """Write everything there is to read in a run as one HTML file.
 
     The file needs no network and no other file, and the same run gives the same bytes. Layers that
@@ -56,24 +59,25 @@ def write_report(run: Run, output: Path | None = None) -> Path:
     Args:
         run: a run with at least one finished layer.
         output: the file; ``report.html`` in the run's folder when None.
+        comparison: of the same model; its figures at the run's layers are put into the report.
 
     Returns:
         The file.
 
     Raises:
-        StoreError: when no layer is finished, a part of the run is damaged, or the file cannot be
-            written.
+        StoreError: when no layer is finished, a part of the run is damaged, the file cannot be
+            written, or the comparison is of another model or other layers.
     """
     if not run.sites:
         raise StoreError(f"{run.path} has no finished layer yet; run its fit command again.")
     output = run.path / REPORT if output is None else output
-    page = render_report(run)
+    page = render_report(run, comparison)
     write_atomically(output, lambda path: path.write_bytes(page.encode("utf-8")))
     _logger.info("Wrote %s, %.1f MB.", output, len(page) / 1e6)
     return output
 
 
-def render_report(run: Run) -> str:
+def render_report(run: Run, comparison: CompareFolder | None = None) -> str:
     """The report of a run as HTML text; see ``write_report``."""
     sites = run.sites
     manifest = run.manifest
@@ -111,9 +115,36 @@ def render_report(run: Run) -> str:
                 )
             ],
             problem_words=PROBLEM_WORDS,
+            compared=[] if comparison is None else _compared(run, comparison),
+            reference=None if comparison is None else comparison.manifest.get("reference"),
             chart_size=(WIDTH, HEIGHT),
         )
     )
+
+
+def _compared(run: Run, comparison: CompareFolder) -> list[dict[str, Any]]:
+    """The comparison's headline figures at the run's sites, a table a theme."""
+    models = (comparison.manifest.get("model"), run.manifest.get("model"))
+    prints = [one.get("fingerprint") if isinstance(one, Mapping) else None for one in models]
+    shared = {cell.site for cell in comparison.cells} & set(run.sites)
+    if prints[0] != prints[1] or not shared:
+        what = "no layer of this run" if prints[0] == prints[1] else "another model"
+        raise StoreError(
+            f"The comparison {comparison.path} is of {what}; give one of the same model and layers."
+        )
+    tables = CompareTables.read(comparison)
+    layers = {site.layer for site in shared}
+    lines = [line for line in tables.lines if line.axes[1] in layers]
+    return [
+        {
+            "title": theme.title,
+            "words": theme.words,
+            "heads": [measure_title(one) for one in measures],
+            "rows": [(line, [shown(line.figures.get(one)) for one in measures]) for line in lines],
+        }
+        for theme in THEMES
+        if (measures := [one for one in theme.drawn if one in tables.measured(theme)])
+    ]
 
 
 def _layer(
