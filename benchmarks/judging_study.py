@@ -15,6 +15,7 @@ share the cells between them.
 import argparse
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ ROOT = Path(__file__).parents[1]
 
 METHODS = (
     "snmf",
-    "snmf:solver=mu:max_iter=600",
+    "snmf:solver=mu:max_iter=500",
     "sae-topk",
     "diffmeans",
     "pca",
@@ -70,9 +71,9 @@ FULL = Size(
     common={
         "loss_texts": 60,
         "steer": 30,
-        "targets": "0.1,0.25,0.5",
+        "targets": "0.15,0.5",
         "samples": 4,
-        "new_tokens": 20,
+        "new_tokens": 24,
     },
 )
 QUICK = Size(
@@ -100,6 +101,8 @@ def main() -> None:
     torch.set_num_threads(1)  # whole processes gain more than threads within one
     size = QUICK if options.quick else FULL
     if options.worker:
+        while not CompareFolder.present(options.folder / "methods"):
+            time.sleep(1)
         run(size, options)
         return
     if options.page:

@@ -121,16 +121,19 @@ def _open(config: CompareConfig, vary: str | None) -> CompareFolder:
         fixed.pop("layers")
     if config.activations is not None:  # model and texts are the folder's own
         fixed = {n: v for n, v in fixed.items() if n not in ("model", *CAPTURE_SETTINGS)}
-    if CompareFolder.present(path):
-        folder = CompareFolder.open(path)
-        if not folder.manifest["config"].get("steer"):  # nothing was steered in another way yet
-            fixed = {name: value for name, value in fixed.items() if name not in _STEERING}
-        same_settings(path, folder.manifest, {"config": fixed})
-        folder.plan(folder.cells, config=settings)
-        return folder
-    return CompareFolder.create(
-        path, config=settings, environment=environment(resolve_device(config.device))
-    )
+    made = environment(resolve_device(config.device))
+    if not CompareFolder.present(path):
+        try:
+            return CompareFolder.create(path, config=settings, environment=made)
+        except StoreError:
+            if not CompareFolder.present(path):  # another process has just begun it
+                raise
+    folder = CompareFolder.open(path)
+    if not folder.manifest["config"].get("steer"):  # nothing was steered in another way yet
+        fixed = {name: value for name, value in fixed.items() if name not in _STEERING}
+    same_settings(path, folder.manifest, {"config": fixed})
+    folder.plan(folder.cells, config=settings)
+    return folder
 
 
 def _source(folder: CompareFolder, config: CompareConfig, progress: Progress) -> StoredRows:
