@@ -90,7 +90,9 @@ def head(main: CompareFolder, sweep: CompareFolder, tables: CompareTables) -> st
         f"continuations of {config['new_tokens']} tokens in each of the {cells} cells (published: "
         "14 cells of 8 × 50); label: the concept that the feature selects on training sentences, "
         f"or its tokens; offline judge by {config['judge']}, which the page "
-        "[offline-judge.md](offline-judge.md) measures.",
+        "[offline-judge.md](offline-judge.md) measures. Methods are judged for labels of their own, "
+        "some of which the unsteered model satisfies anyway: the gain over its own continuations, "
+        "for the same label, is what verdicts go by.",
     ]
     if failed:
         lines.append(f"Failed: {'; '.join(failed)}.")
@@ -114,12 +116,12 @@ def trends_section(tables: CompareTables, swept: CompareTables) -> str:
                     "SNMF features steer better than those of an SAE trained on the same "
                     "activations",
                     "sae-topk",
-                    ("steering-score", None),
+                    ("steering-gain", None),
                 ),
                 (
                     "SNMF features steer better than differences of means",
                     "diffmeans",
-                    ("steering-score", None),
+                    ("steering-gain", None),
                 ),
                 (
                     "The published solver is good enough (ours against it, detection)",
@@ -142,7 +144,7 @@ def trends_section(tables: CompareTables, swept: CompareTables) -> str:
         for what, measured in (
             ("detection", ("concept-detection", "cosine")),
             ("best feature for each concept", ("concept-auroc", "codes")),
-            ("steering", ("steering-score", None)),
+            ("steering", ("steering-gain", None)),
             ("moving its own tokens", ("steering-efficiency", None)),
         )
     ]
@@ -231,7 +233,7 @@ def late_trend(tables: CompareTables) -> Trend:
 
 def sparsity_trend(swept: CompareTables) -> Trend:
     """1% steers better than 5% and 10%."""
-    measured: Measured = ("steering-score", None)
+    measured: Measured = ("steering-gain", None)
     verdicts, told = [], []
     for layer in swept.layers:
         lines = {line.axes[3]: line.figures.get(measured) for line in swept.at(layer)}

@@ -1,4 +1,4 @@
-"""The quick comparison on the real small model, as a user runs it: minutes, complete, repeatable."""
+"""The quick comparison on the real small model, as a user runs it: complete within minutes."""
 
 import subprocess
 import sys

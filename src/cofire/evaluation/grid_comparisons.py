@@ -28,8 +28,9 @@ COMPARED: Mapping[tuple[str, str | None], Pairing] = {
     ("steering-shift", None): "rank",
     ("steering-efficiency", None): "rank",
 }
-"""What is tested, by measure and score: concepts are shared by methods and paired; features are
-not, and are compared by rank."""
+"""What is tested, by measure and score. Concepts are shared by methods and paired, seeds averaged
+first. Features are not shared and are compared by rank; those of the first seed only, since other
+seeds find the same features again and are no further evidence."""
 
 _COLUMNS = {"concept-detection": "order", "detection-auroc": "auroc"}
 _CONCEPT_COLUMNS = {"concept-auroc": "auroc", "concept-order": "order"}
@@ -126,5 +127,5 @@ def _values(
         return np.array([one[n] for n in names]), np.array([other[n] for n in names])
     if score is not None:
         column = f"{score}_{_COLUMNS[measure]}"
-        return feature_values(first, column)[0], feature_values(second, column)[0]
-    return steered_values(first, measure), steered_values(second, measure)
+        return feature_values(first[:1], column)[0], feature_values(second[:1], column)[0]
+    return steered_values(first[:1], measure), steered_values(second[:1], measure)

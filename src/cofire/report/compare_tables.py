@@ -228,7 +228,8 @@ def markdown_tables(tables: CompareTables, *, level: int = 2) -> str:
             f"{'#' * level} Tests against {tables.reference}",
             "Difference is the reference minus the method. p is two-sided and corrected for all "
             "tests of the measure, over layers too (Holm). Concepts are paired (Wilcoxon); "
-            "features have no partner in another method and are compared by rank (Mann-Whitney).",
+            "features have no partner in another method; those of the first seed are compared by "
+            "rank (Mann-Whitney).",
             markdown_table(TEST_HEAD, [test_row(test) for test in tables.tests]),
         ]
     return "\n\n".join(blocks) + "\n"
