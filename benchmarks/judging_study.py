@@ -69,7 +69,7 @@ FULL = Size(
     seeds=3,
     sparsities=SPARSITIES,
     common={
-        "loss_texts": 60,
+        "loss_texts": 30,
         "steer": 30,
         "targets": "0.15,0.5",
         "samples": 4,
