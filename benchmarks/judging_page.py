@@ -90,9 +90,9 @@ def head(main: CompareFolder, sweep: CompareFolder, tables: CompareTables) -> st
         f"continuations of {config['new_tokens']} tokens in each of the {cells} cells (published: "
         "14 cells of 8 × 50); label: the concept that the feature selects on training sentences, "
         f"or its tokens; offline judge by {config['judge']}, which the page "
-        "[offline-judge.md](offline-judge.md) measures. Methods are judged for labels of their own, "
-        "some of which the unsteered model satisfies anyway: the gain over its own continuations, "
-        "for the same label, is what verdicts go by.",
+        "[offline-judge.md](offline-judge.md) measures. Methods are judged for labels of their "
+        "own, some of which the unsteered model satisfies anyway: the gain over its own "
+        "continuations, for the same label, is what verdicts go by.",
     ]
     if failed:
         lines.append(f"Failed: {'; '.join(failed)}.")
