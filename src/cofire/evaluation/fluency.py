@@ -1,6 +1,7 @@
 """How well a continuation is written, by how likely the unsteered model finds it."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ from cofire.errors import InputError
 
 if TYPE_CHECKING:  # a scale needs no model, and the import takes seconds
     from cofire.models import LanguageModel
-    from cofire.models.head import Head
 
 LOW_QUANTILE, HIGH_QUANTILE = 0.05, 0.95
 """Between these quantiles of the unsteered model's own text a continuation is fluent."""
@@ -91,7 +91,6 @@ def mean_log_likelihoods(
     texts: Sequence[str],
     *,
     batch_tokens: int = _BATCH_TOKENS,
-    head: "Head | None" = None,
 ) -> Float[np.ndarray, "texts"]:
     """Mean log-likelihood of each text's tokens, in nats; its perplexity is e to minus this.
 
@@ -103,7 +102,6 @@ def mean_log_likelihoods(
         model: the model, without interventions.
         texts: continuations.
         batch_tokens: most tokens of a forward pass, padding included.
-        head: the model's head, when there is one already.
 
     Returns:
         NaN for a text without a token to predict. A text longer than the model's context counts
@@ -120,20 +118,14 @@ def mean_log_likelihoods(
     order = sorted(
         (i for i, tokens in enumerate(ids) if len(tokens) > 1), key=lambda i: (len(ids[i]), ids[i])
     )
-    if order and head is None:
-        from cofire.models.head import Head  # the import takes seconds
-
-        head = Head(model)
-    while order and head is not None:
+    while order:
         size = max(1, batch_tokens // len(ids[order[-1]]))
         batch, order = order[-size:], order[:-size]
-        found[batch] = _batch(model, head, [ids[i] for i in batch])
+        found[batch] = _batch(model, [ids[i] for i in batch])
     return found
 
 
-def _batch(
-    model: "LanguageModel", head: "Head", ids: list[list[int]]
-) -> Float[np.ndarray, "texts"]:
+def _batch(model: "LanguageModel", ids: list[list[int]]) -> Float[np.ndarray, "texts"]:
     """Mean log-likelihoods of some texts; every beginning that texts share is predicted once."""
     width = max(map(len, ids))
     tokens = torch.zeros((len(ids), width), dtype=torch.long)
@@ -151,13 +143,14 @@ def _batch(
             wanted.setdefault(beginning, []).append((row, text[length]))
     sums = np.zeros(len(ids))
     beginnings = list(places)
-    with torch.inference_mode():
+    packed = model.packed_trunk
+    with torch.inference_mode(), nullcontext() if packed is None else packed.used():
         output = model.run(tokens, mask)
         stream = output if isinstance(output, torch.Tensor) else output[0]
         for start in range(0, len(beginnings), _LOGIT_ROWS):
             block = beginnings[start : start + _LOGIT_ROWS]
             rows, positions = zip(*(places[beginning] for beginning in block), strict=True)
-            logits = head.logits(stream[list(rows), list(positions)])
+            logits = model.head.logits(stream[list(rows), list(positions)])
             totals = logits.logsumexp(dim=1)
             for line, beginning in enumerate(block):
                 for row, token in wanted[beginning]:

@@ -16,9 +16,7 @@ from cofire.evaluation.loss_recovered import ReplacementLosses
 from cofire.models import CaptureSettings, LanguageModel
 from cofire.models.batching import pad
 from cofire.models.capture import planned
-from cofire.models.head import Head
 from cofire.models.interventions import intervening
-from cofire.models.packing import PackedLinears
 from cofire.models.tokens import TokenizedTexts, tokenize
 from cofire.models.tracing import first_tensor
 from cofire.progress import SILENT, Progress
@@ -221,8 +219,8 @@ class _Reader:
         self._model, self._site = model, site
         self._dictionaries = {name: one.to(model.device) for name, one in dictionaries.items()}
         self._mean = mean.to(model.device)
-        self._head = Head(model)
-        self._packed = PackedLinears.where_faster(model.trunk)
+        self._head = model.head
+        self._packed = model.packed_trunk
 
     def read(self, texts: TokenizedTexts, batch: list[int]) -> dict[str, tuple[_Losses, _Losses]]:
         """Cross-entropy and divergence of each token, by what stood in place."""

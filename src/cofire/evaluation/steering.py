@@ -23,7 +23,6 @@ from cofire.evaluation.steering_records import (
 )
 from cofire.models.adapter import LanguageModel
 from cofire.models.generation import Continuation, TextGenerator
-from cofire.models.head import Head
 from cofire.models.interventions import Steer
 from cofire.models.prefix import Prefix
 from cofire.models.sampling import uniform_stream
@@ -100,11 +99,6 @@ class Steering:
         other.settings = settings
         other._unit = self._checked(directions)
         return other
-
-    @property
-    def head(self) -> Head:
-        """The model's head, for whoever reads logits besides."""
-        return self._generator.head
 
     @property
     def n_features(self) -> int:

@@ -256,10 +256,7 @@ class _Steerer:
         if self._likelihoods is None:
             return
         new = [text for text in dict.fromkeys(texts) if text not in self._likelihoods]
-        found: list[float] = []
-        if new:
-            head = self._steering.head
-            found = mean_log_likelihoods(self._model, new, head=head).tolist()
+        found = mean_log_likelihoods(self._model, new).tolist() if new else []
         self._likelihoods |= {
             text: None if value != value else value for text, value in zip(new, found, strict=True)
         }

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import transformers
@@ -14,10 +14,14 @@ from cofire.models import readout
 from cofire.models.block import linear_weight
 from cofire.models.fingerprint import model_fingerprint
 from cofire.models.handle import SiteHandle
+from cofire.models.packing import PackedLinears
 from cofire.models.structure import Structure, find_structure
 from cofire.models.tracing import run_trunk
 from cofire.site import Site
 from cofire.types import Float
+
+if TYPE_CHECKING:
+    from cofire.models.head import Head
 
 
 class LanguageModel:
@@ -104,6 +108,22 @@ class LanguageModel:
             if isinstance(length, int) and length > 0:
                 return length
         return None
+
+    @cached_property
+    def head(self) -> "Head":
+        """The language head apart from the trunk, made ready once.
+
+        Raises:
+            ModelError: when there is none, or it cannot be applied by itself.
+        """
+        from cofire.models.head import Head  # it imports this module
+
+        return Head(self)
+
+    @cached_property
+    def packed_trunk(self) -> PackedLinears | None:
+        """The trunk's linear maps with packed weights where that is faster, made ready once."""
+        return PackedLinears.where_faster(self.trunk)
 
     @cached_property
     def fingerprint(self) -> str:

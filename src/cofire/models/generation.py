@@ -59,13 +59,13 @@ class TextGenerator:
 
     def __init__(self, model: LanguageModel, head: Head | None = None) -> None:
         self.model = model
-        self.head = head or Head(model)
+        self.head = head or model.head
         self.stop_ids = _stop_ids(model)
         self._packed: PackedLinears | None = None
         self.cached = self._can_cache()
         if not self.cached:
             logger.warning("%s keeps no keys and values here; generation is slow", model.name)
-        self._packed = PackedLinears.where_faster(model.trunk)
+        self._packed = model.packed_trunk
 
     def generate(
         self,

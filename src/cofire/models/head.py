@@ -1,10 +1,13 @@
 """From the final stream to logits, exactly as the model itself does it."""
 
+from contextlib import nullcontext
+
 import torch
 
 from cofire.errors import ModelError
 from cofire.models.adapter import LanguageModel
 from cofire.models.block import linear_weight
+from cofire.models.packing import PackedLinears
 from cofire.models.prefix import (
     FORWARD_ERRORS,
     SkippedBlock,
@@ -16,6 +19,8 @@ from cofire.models.prefix import (
 from cofire.models.screening import Screen
 from cofire.models.tracing import accepts, probe_ids
 from cofire.types import Float, Int, Tensor
+
+_TYPICAL_ROWS = 64  # logits of so many rows over a vocabulary of 262 144 take 67 MB
 
 
 class Head:
@@ -40,8 +45,11 @@ class Head:
         self._unembedding = unembedding
         self._blocks: list[SkippedBlock] = []
         self._screen: Screen | None = None
+        self._packed: PackedLinears | None = None
         self.plain = True
         self._try_out()
+        if self.plain:
+            self._packed = PackedLinears.where_faster(unembedding, rows=_TYPICAL_ROWS)
         if self.plain and getattr(unembedding, "bias", None) is None:
             self._screen = Screen.where_faster(linear_weight(unembedding).detach())
 
@@ -56,7 +64,8 @@ class Head:
         Args:
             stream: the final stream after the model's last norm, as ``Prefix.run`` returns it.
         """
-        with torch.inference_mode():
+        packed = nullcontext() if self._packed is None else self._packed.used()
+        with torch.inference_mode(), packed:
             found = self._unembedding(stream) if self.plain else self._through_model(stream)
             return found.float()
 

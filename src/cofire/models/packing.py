@@ -25,7 +25,7 @@ _WORTHWHILE = 1.3
 
 
 class PackedLinears:
-    """Packed copies of the weights of all linear maps in a trunk.
+    """Packed copies of the weights of all linear maps in a trunk, or of a head.
 
     The copies are made from the weights at the time; weights changed later do not reach them.
     """
@@ -36,28 +36,32 @@ class PackedLinears:
         ]
 
     @classmethod
-    def where_faster(cls, trunk: nn.Module) -> "PackedLinears | None":
+    def where_faster(cls, trunk: nn.Module, *, rows: int = _TYPICAL_ROWS) -> "PackedLinears | None":
         """Packed weights where they are small enough and the processor gains by them, else None.
 
         Measured on the largest linear map. The choice changes the time, and results only within
         the rounding of float32.
+
+        Args:
+            trunk: a module with linear maps, or one itself.
+            rows: as many as will typically be multiplied at once.
         """
         linears = [module for module in trunk.modules() if _fits(module)]
         size = sum(module.weight.nbytes for module in linears)
         if not linears or size > MOST_BYTES or not torch.backends.mkldnn.is_available():
             return None
         largest = max(linears, key=lambda module: module.weight.numel())
-        rows = torch.ones(_TYPICAL_ROWS, largest.weight.shape[1])
+        values = torch.ones(rows, largest.weight.shape[1])
         try:
             with torch.inference_mode():
                 packed = _packed_forward(largest)
-                usual, other = largest.forward(rows), packed(rows)
+                usual, other = largest.forward(values), packed(values)
         except (RuntimeError, AttributeError, NotImplementedError):
             return None  # a PyTorch without these kernels
         scale = usual.abs().max()
         if not torch.allclose(usual, other, rtol=0, atol=1e-5 * float(scale)):
             return None
-        faster = _seconds(packed, rows) * _WORTHWHILE < _seconds(largest.forward, rows)
+        faster = _seconds(packed, values) * _WORTHWHILE < _seconds(largest.forward, values)
         return cls(trunk) if faster else None
 
     @contextmanager
