@@ -13,6 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.utils.import_utils import is_serve_available
 
 from chat_serving import free_port
+from cofire import jobs
+from cofire.config import FitConfig, LabelConfig
 from cofire.errors import EndpointError
 from cofire.llm import EndpointModel, JournaledModel, LocalModel
 
@@ -82,3 +84,41 @@ def test_an_address_without_its_path_is_said_so(server, chat_folder):
     model = EndpointModel(str(chat_folder), base_url=server.removesuffix("/v1"))
     with pytest.raises(EndpointError, match="mostly in /v1"):
         model.complete(["a"])
+
+
+def test_features_of_a_run_are_labelled_through_the_server(
+    server, chat_folder, tiny_folder, tmp_path, monkeypatch
+):
+    run = jobs.fit(
+        FitConfig(
+            model=str(tiny_folder),
+            layers="1",
+            limit=200,
+            n_components=4,
+            sparsity=0.1,
+            max_iter=5,
+            device="cpu",
+            output=tmp_path / "run",
+        )
+    )
+    config = LabelConfig(
+        run=run.path, features="0-1", llm_base_url=server, llm_model=str(chat_folder)
+    )
+    asked = []
+    complete = EndpointModel.complete
+
+    def noted(self, prompts, **options):
+        asked.extend(prompts)
+        return complete(self, prompts, **options)
+
+    monkeypatch.setattr(EndpointModel, "complete", noted)
+    (labels,) = jobs.label(config).values()
+    assert [(one.feature, one.kind) for one in labels] == [
+        (feature, kind) for feature in (0, 1) for kind in ("input", "output")
+    ]
+    for one in labels:  # a random model writes nonsense: read as a label, or missing and said why
+        assert (one.label is None) == (one.problem is not None)
+        assert one.answer is not None
+    assert sorted(asked) == sorted(one.prompt for one in labels)
+    assert jobs.label(config) == {run.sites[0]: labels}
+    assert len(asked) == len(labels)  # nothing was asked twice
