@@ -6,11 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from cofire.cli.feature_page import print_feature
+from cofire.cli.feature_page import print_feature, print_judged
 from cofire.cli.listing import print_json, print_listing, say
 from cofire.config import FeaturesConfig, MethodsConfig, ReportConfig, RunsConfig, ShowConfig
 from cofire.errors import InputError
 from cofire.store import CompareFolder, Run
+from cofire.store.judged import judged_features
 
 
 def features(config: FeaturesConfig) -> None:
@@ -54,8 +55,9 @@ def show(config: ShowConfig) -> None:
             f"{len(found) - 1}."
         )
     feature = found[config.feature]
+    judged = judged_features(run, found.site).get(feature.index)
     if config.as_json:
-        print_json(asdict(feature))
+        print_json({**asdict(feature), "judged": None if judged is None else asdict(judged)})
     elif config.as_csv:
         records = [
             {"rank": rank, "code": c.code, "token": c.tokens[c.focus], "text": "".join(c.tokens)}
@@ -63,7 +65,10 @@ def show(config: ShowConfig) -> None:
         ]
         print_listing(records, config, empty="")
     else:
-        print_feature(Console(file=sys.stdout), feature, contexts=config.contexts)
+        console = Console(file=sys.stdout)
+        print_feature(console, feature, contexts=config.contexts)
+        if judged is not None:
+            print_judged(console, judged)
 
 
 def runs(config: RunsConfig) -> None:

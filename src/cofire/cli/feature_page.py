@@ -7,7 +7,8 @@ from cofire.interpret.contexts import Context
 from cofire.interpret.display import concept_text
 from cofire.interpret.reading import Feature
 from cofire.interpret.vocabulary import TokenWeight
-from cofire.interpret.wording import readable, token_text, visible
+from cofire.interpret.wording import figure, readable, token_text, visible
+from cofire.store.judged import JudgedFeature
 
 _NEURONS_SHOWN = 12
 _CONCEPTS_SHOWN = 5
@@ -45,6 +46,40 @@ def print_feature(console: Console, feature: Feature, *, contexts: int) -> None:
         for name, train, heldout in feature.concept_scores[:_CONCEPTS_SHOWN]:
             scores = " / ".join("–" if s is None else f"{s:.2f}" for s in (train, heldout))
             console.print(Text(f"  {readable(name)}: {scores}"))
+
+
+def print_judged(console: Console, judged: JudgedFeature) -> None:
+    """Print the labels that a language model wrote for a feature, and what steering it did."""
+    if judged.labels:
+        console.print(Text("\nLabels of a language model", style="bold"))
+        for one in judged.labels:
+            source = "contexts" if one.kind == "input" else "promoted tokens"
+            console.print(Text(f"  {readable(one.label or '')}   (from {source})"))
+    steered = judged.steered
+    if steered is None:
+        return
+    console.print(Text("\nSteering", style="bold"))
+    choice = steered.choice
+    if choice is not None and choice.score is not None:
+        sign = "added" if choice.sign > 0 else "taken away"
+        console.print(
+            f"  score {choice.score:.2f} of 2 ({sign} at KL {choice.target_kl:g}, judge "
+            f"{readable(judged.judge or '–')}), best of all cells {figure(steered.best)}",
+            highlight=False,
+            markup=False,
+        )
+    console.print(
+        f"  its tokens shift by {figure(judged.shift)} logits at KL {figure(judged.target_kl)}, "
+        f"null directions by up to {figure(judged.null_shift)}",
+        highlight=False,
+    )
+    console.print(
+        f"  {steered.unreached} of {len(steered.cells)} targets not reached, {steered.missing} of "
+        f"{steered.n_texts} continuations without a score",
+        highlight=False,
+    )
+    for text in judged.examples():
+        console.print(Text(f"  {figure(text.score):>5}  {token_text(text.text)}"))
 
 
 def _context_line(context: Context) -> Text:

@@ -5,7 +5,8 @@ shown (``token_text``, ``readable``), all numbers are cut to the digits that can
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from cofire.interpret.contexts import Context
@@ -13,6 +14,7 @@ from cofire.interpret.reading import Feature, FeatureSet
 from cofire.interpret.vocabulary import TokenWeight
 from cofire.interpret.wording import readable, token_text
 from cofire.report.embedding import rounded
+from cofire.store.judged import JudgedFeature
 
 MAX_NEURONS = 200
 """Neurons of a group that the page carries; the run's ``neurons.parquet`` has them all."""
@@ -41,10 +43,20 @@ class Pool:
         return list(self._numbers)
 
 
-def layer_payload(features: FeatureSet) -> dict[str, Any]:
-    """Everything the page shows of one layer's features, as plain JSON values."""
+def layer_payload(
+    features: FeatureSet, judged: Mapping[int, JudgedFeature] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Everything the page shows of one layer's features, as plain JSON values.
+
+    Args:
+        features: of the layer.
+        judged: labels and steering results of some of them.
+    """
     strings, windows = Pool(), Pool()
     records = [_feature(feature, strings, windows) for feature in features]
+    for record in records:
+        if record["index"] in judged:
+            record["judged"] = _judged(judged[record["index"]])
     return {
         "layer": features.site.layer,
         "kind": features.site.kind,
@@ -89,6 +101,32 @@ def _feature(feature: Feature, strings: Pool, windows: Pool) -> dict[str, Any]:
         "nearest": feature.nearest,
         "cosine": rounded(feature.nearest_cosine, 3),
         "flags": list(feature.flags),
+    }
+
+
+def _judged(found: JudgedFeature) -> dict[str, Any]:
+    steered = found.steered
+    record: dict[str, Any] = {
+        "labels": [[one.kind, readable(one.label or "")] for one in found.labels]
+    }
+    if steered is None:
+        return record
+    choice = steered.choice
+    return record | {
+        "judge": None if found.judge is None else readable(found.judge),
+        "score": rounded(steered.score, 3),
+        "best": rounded(steered.best, 3),
+        "sign": None if choice is None else choice.sign,
+        "kl": None if choice is None else rounded(choice.target_kl),
+        "scored": 0 if choice is None else choice.scored,
+        "shift": rounded(found.shift, 3),
+        "null": rounded(found.null_shift, 3),
+        "target": rounded(found.target_kl),
+        "cells": len(steered.cells),
+        "unreached": steered.unreached,
+        "texts": steered.n_texts,
+        "missing": steered.missing,
+        "examples": [[readable(text.text), rounded(text.score, 2)] for text in found.examples()],
     }
 
 

@@ -1,7 +1,7 @@
 """Write the report of a run."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,7 @@ from cofire.site import Site
 from cofire.store import CompareFolder, Run
 from cofire.store.archive import write_atomically
 from cofire.store.diagnosing import diagnose_run
+from cofire.store.judged import judged_features
 
 REPORT = "report.html"
 
@@ -108,8 +109,7 @@ def render_report(run: Run, comparison: CompareFolder | None = None) -> str:
             good_auroc=SURE_AUROC,
             grid=concept_grid(layers) if len(layers) > 1 else [],
             layers=[
-                _layer(layer, row, run.objective(layer.site), sites)
-                | {"findings": diagnosis.findings}
+                _layer(run, layer, row, sites) | {"findings": diagnosis.findings}
                 for layer, row, diagnosis in zip(
                     layers, figures, diagnose_run(run, name=run.path.name), strict=True
                 )
@@ -148,10 +148,7 @@ def _compared(run: Run, comparison: CompareFolder) -> list[dict[str, Any]]:
 
 
 def _layer(
-    features: FeatureSet,
-    figures: LayerFigures,
-    objective: Sequence[Mapping[str, Any]],
-    sites: Sequence[Site],
+    run: Run, features: FeatureSet, figures: LayerFigures, sites: Sequence[Site]
 ) -> dict[str, Any]:
     """What the template needs of one layer."""
     counts = sure_counts(features)
@@ -161,10 +158,10 @@ def _layer(
         "site": features.site,
         "title": facts.site_title(features.site, sites),
         "figures": figures,
-        "curve": objective_curve(objective),
+        "curve": objective_curve(run.objective(features.site)),
         "aurocs": auroc_histogram([heldout_auroc(feature) for feature in features], SURE_AUROC),
         "densities": density_histogram([feature.density for feature in features]),
         "counts": counts,
         "uncovered": [name for name in names if name not in counts],
-        "data": embed_json(layer_payload(features)),
+        "data": embed_json(layer_payload(features, judged_features(run, features.site))),
     }

@@ -15,6 +15,7 @@ function detailOf(layer, feature, search) {
     h("h2", { dir: "auto" }, feature.label),
     evidence(layer, feature),
     quickFacts(layer, feature),
+    judgedBlock(feature),
     contextBlock(layer, feature),
     h(
       "div",
@@ -119,6 +120,51 @@ function quickFacts(layer, feature) {
     { class: "quick" },
     facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))),
   );
+}
+
+const LABEL_WORDS = { input: "from its contexts", output: "from its tokens" };
+
+/** Labels of a language model and what steering did; nothing where neither is there. */
+function judgedBlock(feature) {
+  const judged = feature.judged;
+  if (judged === undefined) return null;
+  const block = h("section", { class: "block judged" });
+  if (judged.labels.length > 0) {
+    block.append(
+      h("h3", {}, "Labels of a language model"),
+      ...judged.labels.map(([kind, label]) =>
+        h("p", {}, isolated(label), " ", h("span", { class: "note" }, LABEL_WORDS[kind])),
+      ),
+    );
+  }
+  if (judged.cells === undefined) return block;
+  block.append(h("h3", {}, "Steering"));
+  if (judged.shift !== null) {
+    const least = judged.null === null ? "" : `; 95% of null directions stay below ${figure(judged.null)}`;
+    block.append(
+      h("p", {}, `Its tokens shift by ${figure(judged.shift)} logits at a KL of ${judged.target}${least}.`),
+    );
+  }
+  if (judged.score !== null) {
+    const sign = judged.sign > 0 ? "adding" : "taking away";
+    block.append(
+      h(
+        "p",
+        {},
+        `Score ${score(judged.score)} of 2 on ${counted(judged.scored, "continuation")} that did not choose the strength (${sign} it at a KL of ${judged.kl}); best of all cells ${score(judged.best)}, which is biased upwards.`,
+      ),
+    );
+  }
+  const unjudged = judged.missing > 0 ? ` ${judged.missing} of ${counted(judged.texts, "continuation")} without a score.` : "";
+  const unreached = judged.unreached > 0 ? ` ${judged.unreached} of ${counted(judged.cells, "target")} could not be reached.` : "";
+  const judge = judged.judge === null ? "Not judged." : `Judge: ${judged.judge}.`;
+  block.append(
+    ...judged.examples.map(([text, rating]) =>
+      h("p", { class: "example", dir: "auto" }, h("q", {}, text), " ", h("span", { class: "note" }, score(rating))),
+    ),
+    h("p", { class: "note" }, `${judge}${unjudged}${unreached}`),
+  );
+  return block;
 }
 
 function typeBlock(layer, feature) {
