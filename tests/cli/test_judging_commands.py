@@ -97,6 +97,10 @@ def test_steering_is_kept_added_to_and_diagnosed(folder: Path) -> None:
     assert (steered.judge or "").startswith("offline")
     assert all(t.judgement is not None for o in steered.features for c in o.cells for t in c.texts)
     assert not UnfinishedSteering(run, run.sites[0]).path.exists()
+    shown = cofire("show", "run", 3, cwd=folder).stdout
+    assert "Steering" in shown
+    assert "its tokens shift by" in shown
+    assert "Steering" not in cofire("show", "run", 4, cwd=folder).stdout
     more = cofire("steer", "run", "--features", "4", *QUICK, "--judge", "none", cwd=folder)
     assert more.returncode == 0, more.stderr
     after = read_steering(Run.open(folder / "run"), run.sites[0])
