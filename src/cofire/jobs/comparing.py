@@ -129,7 +129,10 @@ def _open(config: CompareConfig, vary: str | None) -> CompareFolder:
             if not CompareFolder.present(path):  # another process has just begun it
                 raise
     folder = CompareFolder.open(path)
-    if not folder.manifest["config"].get("steer"):  # nothing was steered in another way yet
+    begun, fields = folder.manifest["config"], type(config).model_fields
+    # What the cofire of that time did not know, and is left at its default, is no difference.
+    fixed = {n: v for n, v in fixed.items() if n in begun or v != fields[n].default}
+    if not begun.get("steer"):  # nothing was steered in another way yet
         fixed = {name: value for name, value in fixed.items() if name not in _STEERING}
     same_settings(path, folder.manifest, {"config": fixed})
     folder.plan(folder.cells, config=settings)
