@@ -273,8 +273,10 @@ def _p(value: float | None) -> str:
     return "< 0.0001" if value < 0.0001 else figure(value, 2)
 
 
+_WORDS = frozenset("layer method measure against trend rule verdict figures stage".split())
+
+
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; columns that hold figures are aligned right."""
-    words = {"layer", "method", "measure", "against"}
-    line = ["---" if name in words else "---:" for name in head]
+    line = ["---" if name in _WORDS else "---:" for name in head]
     return "\n".join(f"| {' | '.join(row)} |" for row in [list(head), line, *map(list, rows)])
