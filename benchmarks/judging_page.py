@@ -36,6 +36,9 @@ COLOURS = {
 }
 SNMF = "snmf"
 
+_COLUMNS = 2  # charts side by side
+_NAME = 20  # letters of a method's name in a figure
+
 
 @dataclass(frozen=True)
 class Trend:
@@ -541,7 +544,7 @@ def forest_svg(charts: Sequence[Forest]) -> str:
         inner = [f'<text x="118" y="12" class="title">{chart.title}</text>']
         inner += [rule(tick.at, tick.text, bottom) for tick in chart.x.ticks]
         inner += [
-            f'<text x="112" y="{y + 3.5}" text-anchor="end">{escape(name)}</text>'
+            f'<text x="112" y="{y + 3.5}" text-anchor="end">{escape(short(name))}</text>'
             + ("" if there else f'<text x="122" y="{y + 3.5}">{MISSING}</text>')
             for name, y, there in chart.names
         ]
@@ -550,8 +553,11 @@ def forest_svg(charts: Sequence[Forest]) -> str:
             f'<circle cx="{m.x}" cy="{m.y}" r="3" fill="{COLOURS[m.look]}"/>'
             for m in chart.marks
         ]
-        parts.append(f'<g transform="translate({number * WIDTH},0)">{"".join(inner)}</g>')
-    return whole(WIDTH * max(1, len(charts)), height, parts)
+        row, column = divmod(number, _COLUMNS)
+        place = f"translate({column * WIDTH:g},{row * height:g})"
+        parts.append(f'<g transform="{place}">{"".join(inner)}</g>')
+    rows = -(-len(charts) // _COLUMNS)
+    return whole(WIDTH * min(_COLUMNS, max(1, len(charts))), height * max(1, rows), parts)
 
 
 def along_svg(chart: Along) -> str:
@@ -606,6 +612,11 @@ def whole(width: float, height: float, parts: Sequence[str]) -> str:
         '</style><rect width="100%" height="100%" fill="white" stroke="none"/>'
         f"{''.join(parts)}</svg>\n"
     )
+
+
+def short(name: str) -> str:
+    """A name that fits beside a chart."""
+    return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
 
 
 def escape(text: str) -> str:

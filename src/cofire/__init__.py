@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cofire.activations import Activations
     from cofire.baselines import load_public_sae, load_sae, save_sae
-    from cofire.config import CaptureConfig, FitConfig, PathConfig
+    from cofire.config import CaptureConfig, CompareConfig, FitConfig, PathConfig, SweepConfig
     from cofire.corpus import Corpus, Text
     from cofire.data import load_corpus
     from cofire.dictionary import Dictionary
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cofire.interpret.reading import Feature, FeatureSet, read_features
     from cofire.models import CaptureSettings, LanguageModel, capture_activations, load_model
     from cofire.site import Site
-    from cofire.store import ActivationStore, PathFolder, Run
+    from cofire.store import ActivationStore, CompareFolder, PathFolder, Run
 
 _HOME = {
     "ActivationStore": "cofire.store",
@@ -39,6 +39,8 @@ _HOME = {
     "CaptureConfig": "cofire.config",
     "CaptureSettings": "cofire.models",
     "CofireError": "cofire.errors",
+    "CompareConfig": "cofire.config",
+    "CompareFolder": "cofire.store",
     "Corpus": "cofire.corpus",
     "Dictionary": "cofire.dictionary",
     "Feature": "cofire.interpret.reading",
@@ -56,6 +58,7 @@ _HOME = {
     "Steering": "cofire.evaluation.steering",
     "SteeringCell": "cofire.evaluation.steering_records",
     "SteeringSettings": "cofire.evaluation.steering_records",
+    "SweepConfig": "cofire.config",
     "Text": "cofire.corpus",
     "capture_activations": "cofire.models",
     "carry_to_residual": "cofire.interpret.carrying",
