@@ -93,6 +93,22 @@ def test_each_sign_is_matched_on_its_own(cells: list[SteeringCell]) -> None:
     assert any(differ)
 
 
+def test_one_strength_for_both_signs_as_published(
+    model: LanguageModel, directions: torch.Tensor, cells: list[SteeringCell]
+) -> None:
+    settings = replace(SETTINGS, shared_strength=True, targets=(0.05, 0.5))
+    steering = Steering(model, SITE, directions, settings)
+    found = {cell.key: cell for cell in steering.match(plan_cells(range(2), settings))}
+    own = {cell.key: cell for cell in cells}
+    assert len(found) == 16
+    for key, cell in found.items():
+        plus = found[replace(key, sign=1)]
+        assert cell.alpha == plus.alpha == pytest.approx(own[plus.key].alpha, rel=1e-3)
+        assert cell.status == plus.status
+    minus = [cell for cell in found.values() if cell.sign == -1]
+    assert any(abs(cell.reached_kl - cell.target_kl) > 0.02 * cell.target_kl for cell in minus)
+
+
 def test_what_cannot_be_reached_is_recorded(
     model: LanguageModel, directions: torch.Tensor, steering: Steering
 ) -> None:

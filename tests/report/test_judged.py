@@ -78,6 +78,8 @@ def test_results_are_read_back_as_they_were(judged: Run) -> None:
     assert (choice.target_kl, choice.chosen_by, choice.score) == (0.2, 1.0, 0.5)
     assert (choice.scored, choice.missing) == (1, 1)
     assert first.best == pytest.approx((1.0 + 0.5 + 1.0) / 3)
+    assert first.published_score == pytest.approx((1.0 + 0.5 + 1.0 + 0.0) / 4)
+    assert second.published_score == 0.0
     assert steered.effects(5).effects == (3.0, None, None, 0.1, None)
     assert second.unreached == 1
     assert [one.missing for one in read_labels(judged, judged.sites[0])] == [False, True]

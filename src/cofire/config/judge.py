@@ -40,6 +40,9 @@ class LlmConfig(Config):
     )
     llm_model: str | None = Field(None, description="What the endpoint calls the model.")
     llm_at_once: int = Field(4, ge=1, description="Requests to the endpoint at a time.")
+    llm_timeout: float = Field(
+        60.0, gt=0, description="Seconds without an answer before a question is asked again."
+    )
     local_model: str | None = Field(
         None,
         description="A model asked in this process in place of an endpoint: a hub id, a local "
@@ -92,6 +95,11 @@ class SteerConfig(LlmConfig, ListingConfig):
         "offline",
         description="What a feature is said to be: its offline label, a label written by `cofire "
         "label` (input or output), or the tokens it promotes.",
+    )
+    protocol: Literal["extended", "published"] = Field(
+        "extended",
+        description="published: one strength for both signs and no top-p; a column `published` has "
+        "the best of all cells, missing judgements counted 0. Judges see continuations only.",
     )
     prompt: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="TEXT")] = Field(
         None, description="Prompts to continue. Default: the published one, `I think that`."

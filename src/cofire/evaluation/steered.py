@@ -142,6 +142,20 @@ class SteeredFeature:
         means = [_mean(score for _, score in texts) for texts in self._by_strength().values()]
         return max((mean for mean in means if mean is not None), default=None)
 
+    @property
+    def published_score(self) -> float | None:
+        """``best`` with continuations that have no score counted 0, as the published code does.
+
+        None when nothing was judged, or nothing continued.
+        """
+        if self.n_texts == 0 or self.missing == self.n_texts:
+            return None
+        means = [
+            _mean(0.0 if score is None else score for _, score in texts)
+            for texts in self._by_strength().values()
+        ]
+        return max((mean for mean in means if mean is not None), default=None)
+
     def shift(self, target_kl: float) -> float | None:
         """Mean over signs and prompts of sign · logit shift of its own tokens, at one KL target.
 

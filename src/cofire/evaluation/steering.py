@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from copy import copy
+from dataclasses import replace
 from itertools import groupby
 
 import torch
@@ -10,6 +11,7 @@ from cofire.errors import InputError
 from cofire.evaluation.kl_search import (
     Divergence,
     SearchSettings,
+    StrengthMatch,
     kl_divergence,
     match_strengths,
 )
@@ -108,21 +110,28 @@ class Steering:
     def match(self, keys: Sequence[CellKey]) -> Iterator[SteeringCell]:
         """Find the strength of each cell, see ``match_strengths``.
 
+        With ``shared_strength`` sign −1 takes the strength and status found for sign 1, and reaches
+        another KL than the target.
+
         Cells come out grouped by prompt, a batch of features at a time. An atom of zeros reaches
         nothing: its cells are unreachable at strength 0.
 
         Raises:
             InputError: when a feature or prompt does not exist.
         """
+        shared = self.settings.shared_strength
         for prompt, chunk in self._chunks(keys, self._batch_rows):
-            pairs = list(dict.fromkeys((key.feature, key.sign) for key in chunk))
+            sought = [(key.feature, 1 if shared else key.sign) for key in chunk]
+            pairs: list[tuple[int, Sign]] = list(dict.fromkeys(sought))
             place = {pair: number for number, pair in enumerate(pairs)}
-            wanted = [(place[key.feature, key.sign], key.target_kl) for key in chunk]
+            wanted = [(place[one], key.target_kl) for one, key in zip(sought, chunk, strict=True)]
             length = self._prefixes[prompt].site_length
             search = SearchSettings(
                 tolerance=self.settings.tolerance, largest=self.settings.largest_strength * length
             )
             matches = match_strengths(self._divergence(prompt, pairs), wanted, search)
+            if shared:
+                matches = self._reached_by(prompt, chunk, matches)
             for key, match in zip(chunk, matches, strict=True):
                 dead = not self._unit[key.feature].any()
                 yield SteeringCell(
@@ -231,6 +240,15 @@ class Steering:
             members = list(group)
             for start in range(0, len(members), size):
                 yield prompt, members[start : start + size]
+
+    def _reached_by(
+        self, prompt: int, keys: Sequence[CellKey], matches: Sequence[StrengthMatch]
+    ) -> list[StrengthMatch]:
+        """The matches with the KL that each cell's own sign reaches at that strength."""
+        pairs = [(key.feature, key.sign) for key in keys]
+        strengths = [match.strength for match in matches]
+        reached = self._divergence(prompt, pairs)(range(len(pairs)), strengths)
+        return [replace(match, kl=kl) for match, kl in zip(matches, reached, strict=True)]
 
     def _divergence(self, prompt: int, pairs: Sequence[tuple[int, Sign]]) -> Divergence:
         """KL at strengths of (feature, sign) pairs, which go by their numbers."""

@@ -33,6 +33,7 @@ class SteeringSettings:
         prompts: what is continued; the beginning-of-sequence token goes before each.
         targets: KL(base ‖ steered) at the last prompt token, in nats.
         signs: 1 adds the atom, −1 takes it away; each is matched on its own.
+        shared_strength: whether the strength found for sign 1 serves both signs, as published.
         samples: continuations a cell.
         new_tokens: longest continuation.
         sampling: how tokens are drawn.
@@ -51,6 +52,7 @@ class SteeringSettings:
     prompts: tuple[str, ...] = (PUBLISHED_PROMPT,)
     targets: tuple[float, ...] = PUBLISHED_TARGETS
     signs: tuple[Sign, ...] = (1, -1)
+    shared_strength: bool = False
     samples: int = 8
     new_tokens: int = 50
     sampling: SamplingSettings = field(default_factory=SamplingSettings)

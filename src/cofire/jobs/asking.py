@@ -39,6 +39,9 @@ def chat_model(config: LlmConfig, run: Run, *, device: str, progress: Progress) 
             "--local-model FOLDER."
         )
     remote = EndpointModel(
-        config.llm_model, base_url=config.llm_base_url, concurrency=config.llm_at_once
+        config.llm_model,
+        base_url=config.llm_base_url,
+        concurrency=config.llm_at_once,
+        timeout=config.llm_timeout,
     )
     return JournaledModel(remote, run.path / JOURNAL)

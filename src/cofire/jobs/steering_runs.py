@@ -116,13 +116,17 @@ def steering_settings(config: SteerConfig) -> SteeringSettings:
     Raises:
         InputError: when one is out of range.
     """
+    published = config.protocol == "published"
     return SteeringSettings(
         prompts=config.prompt or (PUBLISHED_PROMPT,),
         targets=PUBLISHED_TARGETS if config.targets is None else _targets(config.targets),
+        shared_strength=published,
         samples=config.samples,
         new_tokens=config.new_tokens,
         sampling=SamplingSettings(
-            temperature=config.temperature, top_k=config.top_k, top_p=config.top_p
+            temperature=config.temperature,
+            top_k=config.top_k,
+            top_p=None if published else config.top_p,
         ),
         seed=config.seed,
     )
@@ -214,6 +218,7 @@ def steered_records(steered: Steered) -> list[dict[str, Any]]:
             "sign": None if one.choice is None else one.choice.sign,
             "KL": None if one.choice is None else one.choice.target_kl,
             "best of all": one.best,
+            **({"published": one.published_score} if steered.settings.shared_strength else {}),
             "shift": one.shift(target),
             "null shift": effects.least if effects.null else None,
             "KL efficiency": one.efficiency(target),
