@@ -108,8 +108,8 @@ def icasso(
     on_all = (restarts + 1) // 2
     best = int(negentropy(unmixing[:on_all] @ white.data).sum(dim=1).argmax())
     index, found_in, cluster = _clustered(unmixing)
+    settled = converged[best]
     chosen = slice(best * n_components, (best + 1) * n_components)
-    settled = converged.reshape(-1)[chosen]
     made, order = _decomposition(
         data,
         white,
@@ -125,18 +125,30 @@ def icasso(
         },
     )
     place = cluster[chosen][order]
-    high = (index[place] >= stable_index) & (found_in[place] >= _LEAST_SHARE)
-    first = np.zeros(n_components, dtype=bool)
-    first[np.unique(place, return_index=True)[1]] = True
+    stable = _stable(index, found_in, place, made.converged.numpy(), stable_index)
     return Stability(
         decomposition=made,
         index=index[place],
         found_in=found_in[place],
         cluster=place,
-        stable=high & first & made.converged.numpy(),
+        stable=stable,
         restarts=restarts,
         converged_share=float(converged.float().mean()),
     )
+
+
+def stable_count(
+    unmixing: Float[Tensor, "restarts features features"],
+    converged: Bool[Tensor, "restarts features"],
+    best: int,
+    *,
+    stable_index: float = STABLE_INDEX,
+) -> int:
+    """How many components of one run are stable among all of them; for nulls."""
+    index, found_in, cluster = _clustered(unmixing)
+    k = unmixing.shape[1]
+    place = cluster[best * k : (best + 1) * k]
+    return int(_stable(index, found_in, place, converged[best].numpy(), stable_index).sum())
 
 
 def single_run(
@@ -167,12 +179,19 @@ def estimates(
     max_iter: int = MAX_ITER,
     tol: float = TOL,
     algorithm: Algorithm = "fastica",
+    bootstraps: bool = True,
 ) -> tuple[
     Float[Tensor, "restarts features features"],
     Bool[Tensor, "restarts features"],
     Int[Tensor, "restarts"],
 ]:
     """Unmixing rows of every run, in the coordinates of all samples.
+
+    Args:
+        white: the samples in white coordinates.
+        restarts: runs.
+        seed, max_iter, tol, algorithm: see ``icasso``.
+        bootstraps: whether the second half of the runs sees bootstraps.
 
     Returns:
         Unmixing matrices (sources = unmixing @ white, of unit variance over all samples), whether
@@ -183,7 +202,7 @@ def estimates(
     k, n = white.shape
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(restarts, k, k, generator=generator, dtype=white.dtype)
-    on_all = (restarts + 1) // 2
+    on_all = (restarts + 1) // 2 if bootstraps else restarts
     runs = [_solve(white.expand(on_all, -1, -1), start[:on_all], algorithm, max_iter, tol)]
     unmixing = [runs[0].rotation]
     if restarts > on_all:
@@ -245,6 +264,16 @@ def _clustered(
     run = np.repeat(np.arange(restarts), k)
     found_in = np.array([len(np.unique(run[label == c])) / restarts for c in range(n)])
     return within - between, found_in, label
+
+
+def _stable(
+    index: np.ndarray, found_in: np.ndarray, place: np.ndarray, converged: np.ndarray, limit: float
+) -> np.ndarray:
+    """Which components count, given the cluster of each; of those in one cluster the first."""
+    high = (index[place] >= limit) & (found_in[place] >= _LEAST_SHARE)
+    first = np.zeros(len(place), dtype=bool)
+    first[np.unique(place, return_index=True)[1]] = True
+    return np.asarray(high & first & converged)
 
 
 def _decomposition(

@@ -186,26 +186,29 @@ def components_for_error(
 
 
 def energy_dependence(sources: Float[Tensor, "features values"]) -> float:
-    """Mean |corr(s_i², s_j²)| over all pairs i < j: what is left of dependence between sources.
+    """Mean |corr(log cosh sᵢ, log cosh sⱼ)| over pairs: what is left of dependence.
 
-    Uncorrelated sources can still be large together or avoid one another; independent ones cannot
-    (Hyvärinen, Hoyer & Inki 2001, Neural Comput. 13:1527, on energy correlations). Squares are
-    taken as ranks, so that a single outlier does not decide it. 0 to 1; NaN for a single source.
+    Uncorrelated sources can still be large together, or avoid one another; independent ones do
+    neither (energy correlations of Hyvärinen, Hoyer & Inki 2001, Neural Comput. 13:1527; log cosh
+    of the standardised source in place of its square, so that single outliers do not decide it and
+    small remains of a sparse source do not count). 0 to 1, above 0 by chance; NaN for one source.
 
     Example:
-        Squares in the same order, so fully dependent.
+        Sources that are large for the same samples.
 
-        >>> energy_dependence(torch.tensor([[1.0, -2.0, 3.0], [-1.0, 3.0, 5.0]]))
+        >>> one = torch.tensor([1.0, -1.0, 3.0, -3.0])
+        >>> two = torch.tensor([2.0, -2.0, -6.0, 6.0])
+        >>> round(energy_dependence(torch.stack([one, two])), 3)
         1.0
     """
-    k, n = sources.shape
+    k = len(sources)
     if k < 2:
         return math.nan
-    order = sources.abs().argsort(dim=1).argsort(dim=1).double()
-    ranks = order - (n - 1) / 2
-    correlation = (ranks @ ranks.T) / ranks.square().sum(dim=1)[:1]
+    y = sources - sources.mean(dim=1, keepdim=True)
+    y = (y / y.square().mean(dim=1, keepdim=True).sqrt()).double()
+    energy = torch.logaddexp(y, -y)  # log cosh up to a constant, without overflow
     above = torch.triu_indices(k, k, 1)
-    return float(correlation[above[0], above[1]].abs().mean())
+    return float(torch.corrcoef(energy)[above[0], above[1]].abs().mean())
 
 
 def fan_out(
@@ -315,7 +318,7 @@ WEIGHT_MEASURES = (
         "energy-dependence",
         "1",
         "lower",
-        "mean |corr(rank s_i², rank s_j²)|",
+        "mean |corr(log cosh sᵢ, log cosh sⱼ)|",
         "Hyvärinen, Hoyer & Inki 2001",
         "sources with their samples shuffled",
     ),
