@@ -7,6 +7,9 @@ rows       one activation vector each: usually one token of one text
 channels   what a row is made of: MLP neurons, residual dimensions, head outputs
 features   atoms of a dictionary; equally the columns of the codes
 d_model    width of the residual stream
+d_head     width of one attention head
+heads      attention heads of a layer
+rank       inner size of a matrix kept as a product of two
 vocab      tokens of the model's vocabulary
 texts      sentences or documents of a corpus
 concepts   labels of a corpus
