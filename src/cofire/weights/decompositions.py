@@ -132,7 +132,7 @@ class Decomposition:
 
 def decompose(
     matrix: LowRankMatrix | Float[Tensor, "_ _"],
-    method: WeightMethod,
+    method: WeightMethod | str,
     n_components: int,
     *,
     samples: Samples = "columns",

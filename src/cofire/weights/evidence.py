@@ -235,7 +235,7 @@ def examine(
         elif method != "svd":
             found[method] = decompose(
                 W,
-                method,  # type: ignore[arg-type]
+                method,
                 s.n_components,
                 samples=s.samples,
                 seed=s.seed,

@@ -91,7 +91,8 @@ def orthonormal(
     matrices: Float[Tensor, "restarts features features"],
 ) -> Float[Tensor, "restarts features features"]:
     """The nearest orthonormal matrices, (M Mᵀ)^(-½) M."""
-    values, vectors = torch.linalg.eigh(matrices @ matrices.transpose(1, 2))
-    floor = torch.finfo(matrices.dtype).eps * values[:, -1:]  # a direction lost to rounding
+    exact = matrices.double()  # the product squares their condition
+    values, vectors = torch.linalg.eigh(exact @ exact.mT)
+    floor = torch.finfo(exact.dtype).eps * values[:, -1:]  # a direction lost to rounding
     scaled = vectors / torch.maximum(values, floor).sqrt()[:, None, :]
-    return scaled @ vectors.transpose(1, 2) @ matrices
+    return (scaled @ vectors.mT @ exact).to(matrices.dtype)

@@ -53,11 +53,11 @@ class PlantedWeights:
     matrix: LowRankMatrix
     mixing: Float[Tensor, "rows features"] | None
     components: Float[Tensor, "features channels"] | None
-    structure: Structure
+    structure: str
 
 
 def plant_weights(
-    structure: Structure,
+    structure: Structure | str,
     *,
     rows: int = 160,
     channels: int = 320,
