@@ -41,9 +41,10 @@ NOT_ESTABLISHED = (
 """What no verdict of this module establishes."""
 
 _STABLE_YES, _STABLE_NO = 0.5, 0.25  # share of the k components that are stable
-_NEGENTROPY_MARGIN = 0.5  # beyond the mean of the null, as a share of it
+_NEGENTROPY_MARGIN = 0.25  # beyond the mean of the null, as a share of it
 _DEPENDENT = 0.4  # excess of the energy correlation over shuffled samples, as a share of it
-_SHARE_YES, _SHARE_NO = 0.45, 0.35  # of the null's error on |W_k| that parts take away
+_ALONE_Z = 2.0  # below it nothing speaks for dependence
+_SHARE_YES, _SHARE_NO = 0.45, 0.4  # of the null's error on |W_k| that parts take away
 _LOW_RANK_YES, _LOW_RANK_NO = 0.25, 0.05  # of the null's error that SVD at k takes away
 _SPARSER = 0.1  # than the null's parts, as a share
 _MANY_YES, _MANY_NO = 0.5, 0.25  # components for 90%, as a share of those of random weights
@@ -181,7 +182,8 @@ def _independent(found: Independence | None, n_components: int) -> _Finding:
             f"Sources still depend on one another: energies correlate by "
             f"{found.dependence.value:.3f}, {found.dependence.mean:.3f} by chance.",
         )
-    if margin >= _NEGENTROPY_MARGIN and share >= _STABLE_YES and not found.dependence.beyond:
+    alone = found.dependence.z is None or found.dependence.z < _ALONE_Z
+    if margin >= _NEGENTROPY_MARGIN and share >= _STABLE_YES and alone:
         return _Finding(
             "yes", f"{found.n_stable} of {n_components} components are stable and independent."
         )
@@ -193,11 +195,11 @@ def _independent(found: Independence | None, n_components: int) -> _Finding:
 
 
 def _nonnegative(found: Parts | None) -> _Finding:
-    """Magnitudes of W, and of its best rank-k part, nearer to k parts than either null's."""
+    """Magnitudes of the best rank-k part of W, far nearer to k parts than either null's."""
     if found is None:
         return _Finding("undecided", "NMF was not run.")
-    share = min(found.share_rotated, found.share_rescaled)
-    if not (found.rotated.beyond and found.rescaled.beyond) or share < _SHARE_NO:
+    share = min(found.fit_rotated.excess, found.fit_rescaled.excess)
+    if not (found.fit_rotated.beyond and found.fit_rescaled.beyond) or share < _SHARE_NO:
         return _Finding(
             "no",
             f"Parts take {share:.0%} off the error of random matrices with channels of the same "
@@ -260,7 +262,7 @@ def _sparse_parts(found: Parts | None, parts: _Finding, meaning: Alignment | Non
     figures = {
         "sparsity": nearer.value,
         "sparsity by chance": nearer.mean,
-        "share off the null's error": min(found.share_rotated, found.share_rescaled),
+        "share off the null's error": min(found.fit_rotated.excess, found.fit_rescaled.excess),
         "parts that match a feature": matched,
     }
     sparse = (
