@@ -5,15 +5,16 @@ are stable, and draws the nulls. What depends on the shape alone (random frames,
 drawn once and serves every head of the model.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from cofire.errors import InputError
 from cofire.low_rank import LowRankMatrix
+from cofire.threads import side_by_side, workers_for
 from cofire.types import Float, Tensor
 from cofire.weights import nulls
 from cofire.weights.decompositions import METHODS, Decomposition, decompose, magnitude_parts
@@ -31,6 +32,9 @@ from cofire.weights.measures import (
 )
 from cofire.weights.nulls import NULL_DRAWS, AgainstNull, against
 from cofire.weights.whitening import Samples, as_low_rank, whitened
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 _NULL_RESTARTS = 4  # starts of ICA on a matrix of a null; the best of them counts
 _DEPENDENCE_DRAWS = 50  # shuffles of samples; they cost next to nothing
@@ -391,22 +395,41 @@ def _parts(matrix: LowRankMatrix, error: float, s: Settings) -> Parts:
         "rotated": nulls.rotated,
         "rescaled": nulls.rescaled,
     }
-    for kind, draw_one in kinds.items():
-        draws = [split(draw_one(best, seed=s.seed + draw)) for draw in range(s.draws)]
-        wrong, sparse = [error for _, error in draws], [_sparsity(parts) for parts, _ in draws]
-        tested[f"fit_{kind}"] = against(nearest, wrong, null=kind, tail="below")
-        tested[f"sparsity_{kind}"] = against(value, sparse, null=kind)
-    for kind, draw_any in {**kinds, "shuffled": nulls.shuffled}.items():
-        few = [split(draw_any(matrix, seed=s.seed + draw))[1] for draw in range(_FEW_DRAWS)]
-        tested[kind] = against(error, few, null=kind, tail="below")
+    anything: dict[str, Callable[..., LowRankMatrix | Tensor]] = {
+        **kinds,
+        "shuffled": nulls.shuffled,
+    }
+    seeds = range(s.seed, s.seed + s.draws)
+    tested_draws = [(kind, seed) for kind in kinds for seed in seeds]
+    drawn = _all(lambda one: split(kinds[one[0]](best, seed=one[1])), tested_draws)
+    for kind in kinds:
+        own = [drawn[i] for i, one in enumerate(tested_draws) if one[0] == kind]
+        tested[f"fit_{kind}"] = against(nearest, [w for _, w in own], null=kind, tail="below")
+        tested[f"sparsity_{kind}"] = against(value, [_sparsity(p) for p, _ in own], null=kind)
+    few_draws = [(kind, s.seed + draw) for kind in anything for draw in range(_FEW_DRAWS)]
+    described = _all(lambda one: split(anything[one[0]](matrix, seed=one[1]))[1], few_draws)
+    for kind in anything:
+        wrong = [described[i] for i, one in enumerate(few_draws) if one[0] == kind]
+        tested[kind] = against(error, wrong, null=kind, tail="below")
     sizes = [size for size in (1, 2, 4, 8, 16, 32, 64) if size < k]
-    curve = (*((size, split(matrix, size)[1]) for size in sizes), (k, error))
+    curve = (*_all(lambda size: (size, split(matrix, size)[1]), sizes), (k, error))
     limit = (1 - _REACHED) ** 0.5
     return Parts(
         **tested,
         curve=curve,
         parts_90=next((size for size, wrong in curve if wrong <= limit), None),
     )
+
+
+def _all(compute: Callable[[_In], _Out], of: Sequence[_In]) -> list[_Out]:
+    """A function of each of several values, as many at a time as there are threads."""
+    found: dict[int, _Out] = {}
+
+    def one(_: int, numbered: tuple[int, _In]) -> None:
+        found[numbered[0]] = compute(numbered[1])
+
+    side_by_side(one, enumerate(of), workers=workers_for(torch.device("cpu")))
+    return [found[number] for number in range(len(of))]
 
 
 def _sparsity(found: Decomposition) -> float:

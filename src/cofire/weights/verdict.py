@@ -135,7 +135,7 @@ def verdict(
     """
     independent = _independent(evidence.independence, evidence.n_components)
     nonnegative = _nonnegative(evidence.parts)
-    svd = _svd_enough(evidence, independent.answer, nonnegative.answer)
+    svd = _svd_enough(evidence, independent, nonnegative.answer)
     patterns = (
         _aligned(evidence.independence, alignment),
         _sparse_parts(evidence.parts, nonnegative, meaning),
@@ -155,6 +155,7 @@ def verdict(
 class _Finding:
     answer: Answer
     because: str
+    more_than_svd: bool = False  # whether something beyond the nulls is there all the same
 
 
 def _independent(found: Independence | None, n_components: int) -> _Finding:
@@ -170,20 +171,23 @@ def _independent(found: Independence | None, n_components: int) -> _Finding:
             "same size.",
         )
     share = found.n_stable / n_components
+    more = margin >= _NEGENTROPY_MARGIN
     if found.n_stable <= found.stable_by_chance or share < _STABLE_NO:
         return _Finding(
             "no",
             f"{found.n_stable} of {n_components} components are stable; fewer than "
             f"{_STABLE_NO:.0%} is too few.",
+            more,
         )
     if found.dependence.beyond and found.dependence.excess >= _DEPENDENT:
         return _Finding(
             "no",
             f"Sources still depend on one another: energies correlate by "
             f"{found.dependence.value:.3f}, {found.dependence.mean:.3f} by chance.",
+            more,
         )
     alone = found.dependence.z is None or found.dependence.z < _ALONE_Z
-    if margin >= _NEGENTROPY_MARGIN and share >= _STABLE_YES and alone:
+    if more and share >= _STABLE_YES and alone:
         return _Finding(
             "yes", f"{found.n_stable} of {n_components} components are stable and independent."
         )
@@ -191,6 +195,7 @@ def _independent(found: Independence | None, n_components: int) -> _Finding:
         "undecided",
         f"{found.n_stable} of {n_components} components are stable, their negentropy "
         f"{margin:.0%} beyond the nearer null.",
+        more,
     )
 
 
@@ -210,23 +215,26 @@ def _nonnegative(found: Parts | None) -> _Finding:
     return _Finding("undecided", f"Parts take {share:.0%} off the error of random matrices.")
 
 
-def _svd_enough(evidence: Evidence, independent: Answer, nonnegative: Answer) -> Pattern:
+def _svd_enough(evidence: Evidence, ica: _Finding, nonnegative: Answer) -> Pattern:
     error = evidence.spectrum.error
     figures = {
         "error": error.value,
         "error of random weights": error.mean,
         "effective rank": evidence.spectrum.effective_rank.value,
     }
-    if "yes" in (independent, nonnegative):
-        better = "ICA" if independent == "yes" else "NMF"
+    if "yes" in (ica.answer, nonnegative):
+        better = "ICA" if ica.answer == "yes" else "NMF"
         return Pattern("svd-enough", "no", figures, f"{better} finds structure that SVD misses.")
     if not error.beyond or error.excess < _LOW_RANK_NO:
         because = "W is of no lower rank than random weights: no method finds structure."
         return Pattern("svd-enough", "no", figures, because)
-    if "undecided" in (independent, nonnegative) or error.excess < _LOW_RANK_YES:
+    if ica.more_than_svd:
+        because = "Sources are less Gaussian than by chance, though not stable or independent."
+        return Pattern("svd-enough", "undecided", figures, because)
+    if "undecided" in (ica.answer, nonnegative) or error.excess < _LOW_RANK_YES:
         because = (
             f"SVD takes {error.excess:.0%} off the error of random weights "
-            f"({_LOW_RANK_YES:.0%} would be clear); independent {independent}, "
+            f"({_LOW_RANK_YES:.0%} would be clear); independent {ica.answer}, "
             f"non-negative {nonnegative}."
         )
         return Pattern("svd-enough", "undecided", figures, because)
