@@ -8,7 +8,6 @@ Its pins differ from cofire's now and then, so that it has an environment of its
 """
 
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ IDS = torch.tensor([[1, 5, 9, 20, 33, 7, 5, 9, 41, 2]])
 @pytest.fixture(scope="module", params=NAMES)
 def pair(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[LanguageModel, Any]]:
+) -> tuple[LanguageModel, Any]:
     """The same tiny random model, read by cofire and wrapped by TransformerLens."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -56,7 +55,7 @@ def pair(
         AutoModelForCausalLM.from_pretrained(folder).float(), tokenizer, name=request.param
     )
     hf_model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").float()
-    yield own, boot(str(folder), hf_model=hf_model, tokenizer=tokenizer, device="cpu")
+    return own, boot(str(folder), hf_model=hf_model, tokenizer=tokenizer, device="cpu")
 
 
 def by_head(stacked: Tensor, layer: int, head: int, n_heads: int) -> Tensor:
