@@ -16,6 +16,8 @@ concepts   labels of a corpus
 batch      texts of one forward pass
 position   tokens of a padded batch
 values     figures of one kind that a statistic is taken over: one a feature, a text, a pair
+rank       inner size of a matrix kept as a product of two factors
+restarts   runs of one method from other starts or on other draws of the data
 =========  ==============================================================================
 """
 
