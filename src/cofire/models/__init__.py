@@ -22,6 +22,7 @@ from cofire.models.interventions import (
     intervening,
 )
 from cofire.models.loading import load_model
+from cofire.models.patterns import attention_patterns, read_patterns
 from cofire.models.prefix import Prefix
 from cofire.models.sampling import SamplingSettings
 from cofire.models.weights import (
@@ -53,6 +54,7 @@ __all__ = [
     "SiteHandle",
     "Steer",
     "TextGenerator",
+    "attention_patterns",
     "attention_shape",
     "capture_activations",
     "capture_batches",
@@ -65,5 +67,6 @@ __all__ = [
     "mlp_weights",
     "ov",
     "qk",
+    "read_patterns",
     "unembedding",
 ]

@@ -116,7 +116,15 @@ def _find_wiring(block: Block, inside: Sequence[Call], n_heads: int | None) -> W
             norm = _norm_of_scores(call, other)
             if norm is not None:
                 norms.append((start + norm[0], norm[1]))
-    return Wiring(tuple(c.module for c in before), widths, output, width, n_heads, tuple(norms))
+    return Wiring(
+        block=block.module,
+        projections=tuple(call.module for call in before),
+        widths=widths,
+        output=output,
+        width=width,
+        n_heads=n_heads,
+        norms=tuple(norms),
+    )
 
 
 def _address(tensor: Tensor | None) -> int:

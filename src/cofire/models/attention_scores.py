@@ -45,12 +45,16 @@ def find_scores(
             _set_scores(rows, wiring, *pair, generator)
         given.append(rows)
     found: list[ScoreLayout | str] = []
-    for wiring, pair, rows, heard in zip(probe.wirings, chunks, given, probe(given), strict=True):
+    in_one_place, apart = probe(given, in_one_place=True), probe(given)
+    for wiring, pair, rows, *heard in zip(
+        probe.wirings, chunks, given, in_one_place, apart, strict=True
+    ):
         if isinstance(pair, str):
             found.append(pair)
             continue
-        odds = log_odds(heard, wiring)
-        found.append(_understand(wiring, *pair, rows, odds[:-1] - odds[-1]))
+        near, far = (log_odds(one, wiring) for one in heard)
+        odds = torch.cat([(near - near[-1])[:_SCORE_ROWS], (far - far[-1])[_SCORE_ROWS:-1]])
+        found.append(_understand(wiring, *pair, rows, odds))
     return found
 
 
