@@ -1,0 +1,215 @@
+"""What is written down about one matrix: its evidence, verdict, and a line for every component."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+from cofire.errors import StoreError
+from cofire.weights.decompositions import Decomposition
+from cofire.weights.evidence import Evidence, Examination
+from cofire.weights.measures import excess_kurtosis, hoyer_sparsity, negentropy
+from cofire.weights.nulls import AgainstNull
+from cofire.weights.verdict import Alignment, Pattern, Verdict
+
+ONE_CHANNEL = 0.5
+"""Share of a direction's squares in its largest channel from which it is a single channel."""
+
+
+@dataclass(frozen=True)
+class FeatureMatch:
+    """The feature a component is most like on one side.
+
+    Attributes:
+        name: of the feature.
+        index: its number in its dictionary.
+        layer: of the dictionary.
+        cosine: with the component's direction; of either sign.
+        p: how rarely a null direction is as like any feature; None without a null.
+    """
+
+    name: str
+    index: int
+    layer: int
+    cosine: float
+    p: float | None
+
+
+@dataclass(frozen=True)
+class ComponentRecord:
+    """One component of one method.
+
+    Attributes:
+        method: which decomposition it belongs to.
+        index: its place, largest first.
+        share: its own squares as a share of those of W (components are not orthogonal, shares need
+            not add up).
+        converged: whether the method had settled on it.
+        index_of_stability, found_in, stable: Iq, share of runs, and whether it counts; None for
+            methods other than ICA.
+        negentropy, kurtosis: of its codes over the samples.
+        sparsity_read, sparsity_write: Hoyer sparsity of both sides.
+        channel_read, channel_write: share of the squares of each side in its largest channel.
+        reads, reads_opposite: tokens with the largest and the smallest reading.
+        writes, writes_opposite: tokens it makes more likely then; with the opposite reading the
+            two change places.
+        written_at_read: how much the tokens that are read are written, in standard deviations.
+        operation: ``copy``, ``suppress`` or ``transform``; None where it was not measured.
+        correlation, margin, p: of the operation.
+        feature_read, feature_write: the features it is most like on either side.
+        fan_out: share of the vocabulary it writes to.
+    """
+
+    method: str
+    index: int
+    share: float
+    converged: bool
+    index_of_stability: float | None
+    found_in: float | None
+    stable: bool | None
+    negentropy: float
+    kurtosis: float
+    sparsity_read: float
+    sparsity_write: float
+    channel_read: float
+    channel_write: float
+    reads: tuple[str, ...] = ()
+    reads_opposite: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    writes_opposite: tuple[str, ...] = ()
+    written_at_read: float | None = None
+    operation: str | None = None
+    correlation: float | None = None
+    margin: float | None = None
+    p: float | None = None
+    feature_read: FeatureMatch | None = None
+    feature_write: FeatureMatch | None = None
+    fan_out: float | None = None
+
+
+@dataclass(frozen=True)
+class HeadRecord:
+    """Everything known about one matrix.
+
+    Attributes:
+        layer: counted from 0.
+        head: counted from 0; None for a matrix of the whole layer.
+        matrix: which one, such as ``ov``.
+        evidence: figures beside their nulls.
+        verdict: the five patterns.
+        components: of every method.
+        copying: copying score beside its null; None where it has no meaning.
+        induction: attention score of an induction head; None where it was not measured.
+        previous_token: attention to the token before, likewise.
+        alignments: with features, a record a side.
+        specificity: of ablating single components; None where it was not measured.
+        seconds: time it took.
+    """
+
+    layer: int
+    head: int | None
+    matrix: str
+    evidence: Evidence
+    verdict: Verdict
+    components: tuple[ComponentRecord, ...]
+    copying: AgainstNull | None = None
+    induction: float | None = None
+    previous_token: float | None = None
+    alignments: tuple[Alignment, ...] = ()
+    specificity: float | None = None
+    seconds: float = 0.0
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """Such as ``9.2``, or ``9`` for a matrix of the whole layer."""
+        return str(self.layer) if self.head is None else f"{self.layer}.{self.head}"
+
+    def of_method(self, method: str) -> tuple[ComponentRecord, ...]:
+        """The components of one method, largest first."""
+        return tuple(one for one in self.components if one.method == method)
+
+    @property
+    def fan_out(self) -> float | None:
+        """Mean share of the vocabulary that the components of SVD write to."""
+        known = [one.fan_out for one in self.of_method("svd") if one.fan_out is not None]
+        return sum(known) / len(known) if known else None
+
+    def record(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "HeadRecord":
+        """Put together what ``record`` took apart.
+
+        Raises:
+            StoreError: when it is no such record.
+        """
+        try:
+            parts = dict(record)
+            parts["evidence"] = Evidence.from_record(parts["evidence"])
+            decided = dict(parts["verdict"])
+            decided["patterns"] = tuple(Pattern(**one) for one in decided["patterns"])
+            parts["verdict"] = Verdict(**decided)
+            parts["components"] = tuple(_component(one) for one in parts["components"])
+            parts["alignments"] = tuple(Alignment(**one) for one in parts["alignments"])
+            if parts["copying"] is not None:
+                parts["copying"] = AgainstNull(**parts["copying"])
+            return cls(**parts)
+        except (KeyError, TypeError) as error:
+            raise StoreError(
+                f"The record of a head is damaged ({error}); delete its file and run the command "
+                "again."
+            ) from error
+
+
+def component_records(examined: Examination) -> list[ComponentRecord]:
+    """A line for every component of every method, tokens and features still missing."""
+    squares = examined.evidence.spectrum.norm**2
+    return [
+        record
+        for method, made in examined.decompositions.items()
+        for record in _records(method, made, squares, examined)
+    ]
+
+
+def _records(
+    method: str, made: Decomposition, squares: float, examined: Examination
+) -> list[ComponentRecord]:
+    stability = examined.stability if method == "ica" else None
+    codes = made.codes.T
+    reading, writing = made.reading(), made.writing()
+    columns = {
+        "share": made.sizes.square() / squares,
+        "negentropy": negentropy(codes),
+        "kurtosis": excess_kurtosis(codes),
+        "sparsity_read": hoyer_sparsity(reading),
+        "sparsity_write": hoyer_sparsity(writing),
+        "channel_read": reading.square().max(dim=1).values,
+        "channel_write": writing.square().max(dim=1).values,
+    }
+    figures = {name: torch.nan_to_num(values).tolist() for name, values in columns.items()}
+    return [
+        ComponentRecord(
+            method=method,
+            index=i,
+            converged=bool(made.converged[i]),
+            index_of_stability=None if stability is None else float(stability.index[i]),
+            found_in=None if stability is None else float(stability.found_in[i]),
+            stable=None if stability is None else bool(stability.stable[i]),
+            **{name: float(values[i]) for name, values in figures.items()},
+        )
+        for i in range(made.n_components)
+    ]
+
+
+def _component(record: Mapping[str, Any]) -> ComponentRecord:
+    parts = dict(record)
+    for name in ("reads", "reads_opposite", "writes", "writes_opposite"):
+        parts[name] = tuple(parts[name])
+    for name in ("feature_read", "feature_write"):
+        if parts[name] is not None:
+            parts[name] = FeatureMatch(**parts[name])
+    return ComponentRecord(**parts)
