@@ -1,6 +1,5 @@
-"""Embedding and unembedding as the residual stream sees them, in blocks of the vocabulary."""
+"""Embedding and unembedding as the residual stream sees them, some tokens at a time."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,7 @@ from cofire.models.block import linear_weight
 from cofire.models.norms import NormMap, measure_norm
 from cofire.models.readout import through
 from cofire.models.tracing import trace
-from cofire.types import Float, Tensor
+from cofire.types import Float, Int, Tensor
 
 VOCABULARY_BLOCK = 32_768
 """Tokens that are held in float32 at once; 84 MB for a stream of 640."""
@@ -39,16 +38,14 @@ class Embedding:
         """Number of tokens with an embedding."""
         return len(self.weight)
 
-    def rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "vocab d_model"]:
-        """Embeddings of consecutive tokens, float32."""
-        return self.factor * through(self.modules, self.weight[start:stop].detach().float())
+    def rows(self) -> Float[Tensor, "vocab d_model"]:
+        """Embeddings of all tokens, float32; use ``take`` where there are many."""
+        return self.take(torch.arange(self.n_tokens))
 
-    def blocks(
-        self, size: int = VOCABULARY_BLOCK
-    ) -> Iterator[tuple[int, Float[Tensor, "_ d_model"]]]:
-        """First token of each block, and the embeddings of the block."""
-        for start in range(0, self.n_tokens, size):
-            yield start, self.rows(start, start + size)
+    def take(self, tokens: Int[Tensor, "vocab"]) -> Float[Tensor, "vocab d_model"]:
+        """Embeddings of these tokens, float32."""
+        rows = self.weight.detach()[tokens.to(self.weight.device)].float()
+        return self.factor * through(self.modules, rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,17 +65,14 @@ class Unembedding:
         """Number of tokens with a logit."""
         return len(self.weight)
 
-    def rows(self, start: int = 0, stop: int | None = None) -> Float[Tensor, "vocab d_model"]:
-        """Directions that raise the logits of consecutive tokens, float32."""
-        weight = self.weight[start:stop].detach().float()
-        return weight if self.norm is None else self.norm.fold(weight.T).T
+    def rows(self) -> Float[Tensor, "vocab d_model"]:
+        """Directions that raise the logits of all tokens, float32; see ``take``."""
+        return self.take(torch.arange(self.n_tokens))
 
-    def blocks(
-        self, size: int = VOCABULARY_BLOCK
-    ) -> Iterator[tuple[int, Float[Tensor, "_ d_model"]]]:
-        """First token of each block, and the directions of the block."""
-        for start in range(0, self.n_tokens, size):
-            yield start, self.rows(start, start + size)
+    def take(self, tokens: Int[Tensor, "vocab"]) -> Float[Tensor, "vocab d_model"]:
+        """Directions that raise the logits of these tokens, float32."""
+        rows = self.weight.detach()[tokens.to(self.weight.device)].float()
+        return rows if self.norm is None else self.norm.fold(rows.T).T
 
 
 def embedding(model: LanguageModel) -> Embedding:

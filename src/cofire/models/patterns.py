@@ -18,8 +18,12 @@ from cofire.models.attention_parts import AttentionParts
 from cofire.site import Site
 from cofire.types import Float, Int, Tensor
 
-PatternReceiver: TypeAlias = Callable[[int, Float[Tensor, "batch heads position _"]], None]
-"""Gets the layer and its attention: from each token (third axis) to each token (last axis)."""
+PatternReceiver: TypeAlias = Callable[
+    [int, Float[Tensor, "batch heads position _"], Float[Tensor, "batch heads position d_head"]],
+    None,
+]
+"""Gets the layer, its attention from each token (third axis) to each token (last axis), and what
+each head hands on there, its mixture of values. All float32 on the model's device."""
 
 
 def read_patterns(
@@ -37,7 +41,7 @@ def read_patterns(
     Args:
         model: the model.
         input_ids: tokens.
-        receive: called once a layer; float32 on the model's device, rows of real tokens sum to 1.
+        receive: called once a layer; attention of real tokens sums to 1.
         attention_mask: 1 for tokens and 0 for padding, which must stand on the right.
         layers: which layers; None for all that have attention that cofire understands.
 
@@ -125,9 +129,10 @@ def _hook(
         start += width
 
     def read(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
-        heads = args[0].detach().view(n_texts, copies, length, wiring.n_heads, wiring.d_head)[:, 1:]
-        pattern = heads.permute(0, 3, 2, 1, 4).flatten(3)[..., :length]
-        receive(layer, pattern.float())
+        heads = args[0].detach().view(n_texts, copies, length, wiring.n_heads, wiring.d_head)
+        by_head = heads.transpose(2, 3).float()
+        pattern = by_head[:, 1:].permute(0, 2, 3, 1, 4).flatten(3)[..., :length]
+        receive(layer, pattern, by_head[:, 0])
 
     stack.callback(wiring.output.register_forward_pre_hook(read).remove)
 
