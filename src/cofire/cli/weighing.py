@@ -1,5 +1,7 @@
 """The command that takes weights apart."""
 
+from typing import Any
+
 from cofire.cli.listing import check_form, print_listing, say
 from cofire.cli.progress import TerminalProgress
 from cofire.config import WeightsConfig
@@ -9,26 +11,28 @@ def weights(config: WeightsConfig) -> None:
     """Run ``cofire weights``."""
     from cofire import jobs
     from cofire.report import write_weights_pages
+    from cofire.store.weights_folder import head_line
 
     check_form(config)
     folder = jobs.weights(config, TerminalProgress())
     page = write_weights_pages(folder)
-    records = [
-        {
-            "head": one.name,
-            "structure": one.verdict.structure,
-            **{pattern.name: pattern.answer for pattern in one.verdict.patterns},
-            "copying": None if one.copying is None else one.copying.value,
-            "induction": one.induction,
-            "stable": None
-            if one.evidence.independence is None
-            else one.evidence.independence.n_stable,
-            "effective rank": one.evidence.spectrum.effective_rank.value,
-            **{f"error {name}": value for name, value in one.evidence.errors.items()},
-            "seconds": one.seconds,
-        }
-        for one in folder.heads()
-    ]
+    found = folder.heads()
+    records: list[dict[str, Any]] = [head_line(one) for one in found]
+    if not (config.as_json or config.as_csv):
+        records = [
+            {
+                "head": one.name,
+                "structure": line["structure"],
+                "copying": line["copying"],
+                "induction": line["induction"],
+                "stable ICA": line["stable"],
+                "rank": line["effective_rank"],
+                "SVD error": line["error_svd"],
+                "NMF error": line.get("error_nmf"),
+                "seconds": line["seconds"],
+            }
+            for one, line in zip(found, records, strict=True)
+        ]
     print_listing(records, config, empty="No finished head.")
     if not (config.as_json or config.as_csv):
         say(f"Page: {page.resolve()}")

@@ -62,7 +62,7 @@ def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder
             vocabulary = Vocabulary.of(model, config.tokens)
             advance(1)
     try:
-        with progress.task("Weights", len(wanted), "matrix") as advance:
+        with progress.task(f"W of {model.name}", len(wanted), "head") as advance:
             advance(len(wanted) - len(left))
             for layer, head in left:
                 record, made = read_head(

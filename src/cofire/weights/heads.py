@@ -2,13 +2,15 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 
+from cofire.errors import ModelError
 from cofire.interpret.vocabulary import TokenWeight
 from cofire.low_rank import LowRankMatrix
 from cofire.models import LanguageModel
+from cofire.models.embeddings import VOCABULARY_BLOCK
 from cofire.models.weights import mlp_weights, ov, qk
 from cofire.types import Float, Tensor
 from cofire.weights.alignment import ResidualFeatures, align
@@ -20,8 +22,9 @@ from cofire.weights.head_record import (
     HeadRecord,
     component_records,
 )
-from cofire.weights.measures import FAN_OUT_COSINE
-from cofire.weights.operations import copying_beside_null, operations
+from cofire.weights.measures import fan_out
+from cofire.weights.nulls import AgainstNull
+from cofire.weights.operations import CopyingNull, operations
 from cofire.weights.tokens import TokenReader, TokenStatistics
 from cofire.weights.verdict import Alignment, verdict
 
@@ -44,12 +47,20 @@ class Vocabulary:
     reader: TokenReader
     statistics: TokenStatistics
     tokens: int = 8
+    _nulls: dict[int, CopyingNull] = field(default_factory=dict)
 
     @classmethod
     def of(cls, model: LanguageModel, tokens: int = 8) -> "Vocabulary":
         """Read the model's embedding and unembedding; takes some seconds."""
         reader = TokenReader(model)
         return cls(reader, reader.statistics(), tokens)
+
+    def copying(self, matrix: LowRankMatrix) -> AgainstNull:
+        """Copying score of a head beside its null, which heads of one width share."""
+        rank = min(*matrix.shape, matrix.left.shape[1])
+        if rank not in self._nulls:
+            self._nulls[rank] = CopyingNull(self.statistics, rank)
+        return self._nulls[rank].beside(matrix)
 
 
 def weight_matrix(
@@ -67,8 +78,6 @@ def weight_matrix(
     maps = mlp_weights(model, layer)
     named = {"mlp-in": maps.W_in, "mlp-gate": maps.W_gate, "mlp-out": maps.W_out}[matrix]
     if named is None:
-        from cofire.errors import ModelError
-
         raise ModelError(f"The MLP of {model.name} has no gate; use --matrix mlp-in or mlp-out.")
     return named.cpu()
 
@@ -106,7 +115,7 @@ def read_head(
     copying = None
     if kind == "ov" and vocabulary is not None and isinstance(matrix, LowRankMatrix):
         lines = _with_tokens(lines, examined, matrix, vocabulary)
-        copying = copying_beside_null(matrix, vocabulary.statistics)
+        copying = vocabulary.copying(matrix)
     alignments: list[Alignment] = []
     for side, features in (("reading", reading), ("writing", writing)):
         if features is not None:
@@ -173,12 +182,10 @@ def _with_tokens(
 
 def _fan_outs(directions: Tensor, reader: TokenReader) -> Tensor:
     """``measures.fan_out`` over the model's vocabulary, in blocks."""
-    from cofire.weights.measures import fan_out
-
     counts = torch.zeros(len(directions))
-    for tokens in reader.tokens.split(32768):
+    for tokens in reader.tokens.split(VOCABULARY_BLOCK):
         rows = reader.write_rows(tokens).cpu()
-        counts += fan_out(directions, rows, cosine=FAN_OUT_COSINE) * len(rows)
+        counts += fan_out(directions, rows) * len(rows)
     return counts / len(reader.tokens)
 
 
