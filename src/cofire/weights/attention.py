@@ -180,9 +180,9 @@ class _Sums:
             def at(back: int | Tensor) -> Tensor:
                 """Σ over tokens of the attention to the place so far back, by head."""
                 target = (place - back).clamp(min=0)
-                seen = pattern.gather(
-                    3, target[None, None, :, None].expand(*pattern.shape[:3], 1)
-                )[..., 0]
+                seen = pattern.gather(3, target[None, None, :, None].expand(*pattern.shape[:3], 1))[
+                    ..., 0
+                ]
                 return (seen * weight[:, None]).sum(dim=(0, 2))
 
             found = {"previous": at(1), "first": at(place), "itself": at(0)}
