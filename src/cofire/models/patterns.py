@@ -80,7 +80,11 @@ def attention_patterns(
 ) -> dict[int, Float[Tensor, "batch heads position _"]]:
     """Attention of every head by layer, all held at once; see ``read_patterns``."""
     found: dict[int, Tensor] = {}
-    read_patterns(model, input_ids, found.__setitem__, attention_mask=attention_mask, layers=layers)
+
+    def keep(layer: int, pattern: Tensor, _handed_on: Tensor) -> None:
+        found[layer] = pattern
+
+    read_patterns(model, input_ids, keep, attention_mask=attention_mask, layers=layers)
     return found
 
 
