@@ -74,6 +74,12 @@ class WeightsConfig(ListingConfig):
         description="Run folder of `cofire fit`, whose features components are matched with (the "
         "residual stream, or MLP features carried there).",
     )
+    ablate: int = Field(
+        0,
+        ge=0,
+        description="Take so many components of svd, and of the stable ones of ica, out of each "
+        "head and measure what it does to the next token (ov only; slow).",
+    )
     tokens: int = Field(8, ge=1, description="Tokens kept at each end of a component.")
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="FOLDER")] = Field(
         None, description="Output folder. Default: a telling name under runs/."

@@ -1,25 +1,31 @@
 """The weights job: a model in, a folder with its matrices taken apart and judged out."""
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
 from cofire.config import WeightsConfig
+from cofire.data import bundled_concepts
 from cofire.device import resolve_device
 from cofire.errors import InputError, StoreError
 from cofire.interpret.carrying import carry_to_residual
 from cofire.jobs.capturing import identity, same_settings
 from cofire.jobs.environment import environment
 from cofire.models import LanguageModel, load_model
+from cofire.models.tokens import tokenize
 from cofire.models.weights import attention_shape
 from cofire.progress import SILENT, Progress
 from cofire.site import parse_layers
 from cofire.store import Run, WeightsFolder
 from cofire.weights.alignment import ResidualFeatures
+from cofire.weights.attention import HeadBehaviour, behaviour_on_repeats
 from cofire.weights.evidence import Settings
-from cofire.weights.heads import OF_HEADS, Vocabulary, read_head, weight_matrix
+from cofire.weights.heads import OF_HEADS, Vocabulary, ablated, read_head, weight_matrix
 
 _logger = logging.getLogger(__name__)
+
+_ABLATION_TEXTS = 12
 
 # Settings that say where to compute or print, or which heads, and not what is done to each.
 _CIRCUMSTANCE = frozenset(
@@ -56,11 +62,17 @@ def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder
     if not left:
         return folder
     vocabulary = None
-    scores: dict[tuple[int, int | None], Any] = {}
+    behaviour: HeadBehaviour | None = None
+    texts: list[tuple[int, ...]] = []
     if config.matrix == "ov":
         with progress.task("Reading the vocabulary", None, "") as advance:
             vocabulary = Vocabulary.of(model, config.tokens)
+            behaviour = behaviour_on_repeats(
+                model, vocabulary.reader, vocabulary.statistics, seed=config.seed
+            )
             advance(1)
+        if config.ablate:
+            texts = _texts(model, config)
     try:
         with progress.task(f"W of {model.name}", len(wanted), "head") as advance:
             advance(len(wanted) - len(left))
@@ -74,8 +86,11 @@ def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder
                     vocabulary=vocabulary,
                     reading=features.before(layer, model),
                     writing=features.after(layer, model),
-                    induction=scores.get((layer, head)),
+                    induction=_score(behaviour, "induction", layer, head),
+                    previous_token=_score(behaviour, "previous", layer, head),
                 )
+                if vocabulary is not None and texts:
+                    record = ablated(record, made, model, texts, vocabulary, config.ablate)
                 folder.write_head(record, made)
                 advance(1, head=record.name, verdict=record.verdict.structure)
     finally:
@@ -134,6 +149,23 @@ def wanted_matrices(config: WeightsConfig, model: LanguageModel) -> list[tuple[i
     return found
 
 
+def _score(
+    behaviour: HeadBehaviour | None, name: str, layer: int, head: int | None
+) -> float | None:
+    if behaviour is None or head is None:
+        return None
+    value = float(getattr(behaviour, name)[layer, head])
+    return value if math.isfinite(value) else None
+
+
+def _texts(model: LanguageModel, config: WeightsConfig) -> list[tuple[int, ...]]:
+    """Token ids of some of the bundled sentences, spread over their concepts."""
+    corpus = bundled_concepts()
+    every = max(1, len(corpus) // _ABLATION_TEXTS)
+    chosen = list(range(config.seed % every, len(corpus), every))[:_ABLATION_TEXTS]
+    return list(tokenize(model.tokenizer, corpus, chosen).ids)
+
+
 class _Features:
     """Features of a run, as directions in the residual stream, layer by layer."""
 
@@ -160,9 +192,8 @@ class _Features:
             carried = carry_to_residual(dictionary, model) if site.kind == "mlp" else dictionary
             labels = tuple(feature.label for feature in self._run.features(site))
             self._known[site.layer] = ResidualFeatures(
-                directions=carried.atoms.cpu().float(),
+                dictionary=carried,
                 names=labels,
-                layer=site.layer,
                 source=f"{dictionary.provenance.get('method', 'features')} of {site.name}",
             )
         return self._known[site.layer]

@@ -1,32 +1,34 @@
 """Do components of weights lie along features that were found without the weights?
 
-For each component the largest |cosine| with any feature, on the side where it reads or writes. A
-high cosine proves little: features share outlier channels and a common subspace, and so do the
-components. The null therefore keeps both exactly: it mixes the features among themselves by a
-random orthonormal matrix, F' = R F with F'ᵀF' = FᵀF, so that only the single features are lost. A
-component matches a feature when its cosine is beyond chance after correction for the number of
+Each component is matched with the feature of largest |cosine| (``features.match_features``), held
+against random directions of the stream and of the head's own subspace. A high cosine can still be
+no finding: features share a few outlier channels and a common subspace, and so do components. A
+third null keeps both exactly. It mixes the features among themselves by a random orthonormal
+matrix, F' = R F with F'ᵀF' = FᵀF, so that only the single features are lost. The largest of the
+three p-values counts, and a component matches when it stands after correction for the number of
 components (Benjamini & Hochberg at 5%).
 
-For parts of |W| the magnitudes of the features are compared, mixed before the signs are dropped.
+For parts of |W| the magnitudes of the features are compared, mixed before the signs are dropped,
+and that null alone is held against them.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 
 from cofire.code_descent import unit_atoms
+from cofire.dictionary import Dictionary
 from cofire.errors import InputError
 from cofire.evaluation.discoveries import discoveries
-from cofire.types import AtomMatrix, Float, Tensor
+from cofire.types import AtomMatrix
+from cofire.weights.decompositions import Decomposition
 from cofire.weights.evidence import Examination
-from cofire.weights.head_record import FeatureMatch
+from cofire.weights.features import Side, match_features, nearest
+from cofire.weights.head_record import NamedMatch
 from cofire.weights.nulls import random_frame
 from cofire.weights.verdict import Alignment
-
-Side = Literal["reading", "writing"]
 
 ALIGNMENT_DRAWS = 100
 LEVEL = 0.05
@@ -37,22 +39,20 @@ class ResidualFeatures:
     """Directions in the residual stream that components are compared with.
 
     Attributes:
-        directions: of any norm, zero ones match nothing.
+        dictionary: with atoms in the stream.
         names: what they are called.
-        layer: where they were found.
         source: in words.
     """
 
-    directions: AtomMatrix
+    dictionary: Dictionary
     names: tuple[str, ...]
-    layer: int
     source: str
 
     def __post_init__(self) -> None:
-        if len(self.names) != len(self.directions) or not self.names:
+        if len(self.names) != self.dictionary.n_features or not self.names:
             raise InputError(
-                f"{len(self.names)} names for {len(self.directions)} features; give one each, and "
-                "at least one."
+                f"{len(self.names)} names for {self.dictionary.n_features} features; give one "
+                "each, and at least one."
             )
 
 
@@ -63,7 +63,7 @@ def align(
     *,
     draws: int = ALIGNMENT_DRAWS,
     seed: int = 0,
-) -> tuple[Alignment, Mapping[str, Sequence[FeatureMatch]]]:
+) -> tuple[Alignment, Mapping[str, Sequence[NamedMatch]]]:
     """Match the components of every method with features on one side of W.
 
     Args:
@@ -78,67 +78,71 @@ def align(
         and the best feature of every component by method.
 
     Raises:
-        InputError: when the widths differ.
+        InputError: when the features are not in the stream or of another width.
     """
-    known = unit_atoms(features.directions.float())[0]
-    mixed = _mixtures(known, draws, seed)
+    atoms = unit_atoms(features.dictionary.atoms.float().cpu())[0]
+    mixed = _mixtures(atoms, draws, seed)
     matched: dict[str, float | None] = {}
     cosines: dict[str, float | None] = {}
     by_chance: dict[str, float | None] = {}
     sizes: dict[str, int] = {}
-    best: dict[str, list[FeatureMatch]] = {}
+    best: dict[str, list[NamedMatch]] = {}
     for method, made in examined.decompositions.items():
-        own = made.reading() if side == "reading" else made.writing()
-        if own.shape[1] != known.shape[1]:
-            raise InputError(
-                f"Components have {own.shape[1]} channels on the {side} side, features "
-                f"{known.shape[1]}; both must lie in the residual stream."
-            )
-        alike = _alike(own, known, made.magnitudes)
-        place = alike.argmax(dim=1)
-        cosine = alike.max(dim=1).values.double().numpy()
-        null = np.stack([_alike(own, one, made.magnitudes).max(dim=1).values for one in mixed])
-        p_values = (1 + (null >= cosine).sum(axis=0)) / (1 + draws)
-        counted = np.ones(len(own), dtype=bool)
+        number, cosine, p_values, null = _matches(made, features.dictionary, atoms, mixed, side)
+        counted = np.ones(len(cosine), dtype=bool)
         if method == "ica" and examined.stability is not None:
             counted = examined.stability.stable
         hits = discoveries([float(p) for p in p_values[counted]], LEVEL)
-        matched[method] = float(np.mean(hits)) if len(hits) else None
-        cosines[method] = float(cosine[counted].mean()) if len(hits) else None
-        by_chance[method] = float(null[:, counted].mean()) if len(hits) else None
+        matched[method] = float(np.mean(hits)) if hits else None
+        cosines[method] = float(np.abs(cosine[counted]).mean()) if hits else None
+        by_chance[method] = float(null[:, counted].mean()) if hits else None
         sizes[method] = len(hits)
-        signed = own @ known.T
         best[method] = [
-            FeatureMatch(
+            NamedMatch(
                 name=features.names[int(at)],
                 index=int(at),
-                layer=features.layer,
-                cosine=float(cosine[i]) if made.magnitudes else float(signed[i, at]),
+                layer=features.dictionary.site.layer,
+                cosine=float(cosine[i]),
                 p=float(p_values[i]),
             )
-            for i, at in enumerate(place)
+            for i, at in enumerate(number)
         ]
     found = Alignment(
         matched=matched,
         cosine=cosines,
         null_cosine=by_chance,
         components=sizes,
-        features=len(known),
+        features=len(atoms),
         source=features.source,
         side=side,
     )
     return found, best
 
 
-def _mixtures(known: AtomMatrix, draws: int, seed: int) -> list[Float[Tensor, "features channels"]]:
+def _matches(
+    made: Decomposition,
+    dictionary: Dictionary,
+    atoms: AtomMatrix,
+    mixed: Sequence[AtomMatrix],
+    side: Side,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Number and cosine of each component's best feature, its p-value, and the null's cosines."""
+    own = made.reading() if side == "reading" else made.writing()
+    if made.magnitudes:
+        atoms = unit_atoms(atoms.abs())[0]
+        mixed = [unit_atoms(one.abs())[0] for one in mixed]
+    number, cosine = nearest(own, atoms)
+    size = cosine.abs().numpy()
+    null = np.stack([nearest(own, unit_atoms(one)[0])[1].abs().numpy() for one in mixed])
+    p_values = (1 + (null >= size).sum(axis=0)) / (1 + len(mixed))
+    if not made.magnitudes:
+        known = match_features(made.reconstruction(), dictionary, side)
+        others = [1.0 if one.p is None else one.p for one in known.matches]
+        p_values = np.maximum(p_values, others)
+    return number.numpy(), cosine.numpy(), p_values, null
+
+
+def _mixtures(known: AtomMatrix, draws: int, seed: int) -> list[AtomMatrix]:
     generator = torch.Generator().manual_seed(seed)
     n = len(known)
     return [random_frame(n, n, generator) @ known for _ in range(draws)]
-
-
-def _alike(
-    own: Float[Tensor, "_ channels"], known: Float[Tensor, "features channels"], magnitudes: bool
-) -> Float[Tensor, "_ features"]:
-    if magnitudes:
-        return own.abs() @ unit_atoms(known.abs())[0].T
-    return (own @ unit_atoms(known)[0].T).abs()

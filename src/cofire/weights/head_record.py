@@ -1,7 +1,8 @@
 """What is written down about one matrix: its evidence, verdict, and a line for every component."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ ONE_CHANNEL = 0.5
 
 
 @dataclass(frozen=True)
-class FeatureMatch:
+class NamedMatch:
     """The feature a component is most like on one side.
 
     Attributes:
@@ -59,6 +60,11 @@ class ComponentRecord:
         correlation, margin, p: of the operation.
         feature_read, feature_write: the features it is most like on either side.
         fan_out: share of the vocabulary it writes to.
+        kl_own, kl_other, kl_random: nats by which the next token's distribution moves when the
+            component is taken out, at its own places, at others, and when random components of its
+            size are taken out at its own places; None where it was not tried.
+        specificity: 1 − kl_other / kl_own.
+        p_ablation: that it does no more at its own places than the random ones.
     """
 
     method: str
@@ -83,9 +89,14 @@ class ComponentRecord:
     correlation: float | None = None
     margin: float | None = None
     p: float | None = None
-    feature_read: FeatureMatch | None = None
-    feature_write: FeatureMatch | None = None
+    feature_read: NamedMatch | None = None
+    feature_write: NamedMatch | None = None
     fan_out: float | None = None
+    kl_own: float | None = None
+    kl_other: float | None = None
+    kl_random: float | None = None
+    specificity: float | None = None
+    p_ablation: float | None = None
 
 
 @dataclass(frozen=True)
@@ -103,7 +114,6 @@ class HeadRecord:
         induction: attention score of an induction head; None where it was not measured.
         previous_token: attention to the token before, likewise.
         alignments: with features, a record a side.
-        specificity: of ablating single components; None where it was not measured.
         seconds: time it took.
     """
 
@@ -117,9 +127,7 @@ class HeadRecord:
     induction: float | None = None
     previous_token: float | None = None
     alignments: tuple[Alignment, ...] = ()
-    specificity: float | None = None
     seconds: float = 0.0
-    extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -135,6 +143,12 @@ class HeadRecord:
         """Mean share of the vocabulary that the components of SVD write to."""
         known = [one.fan_out for one in self.of_method("svd") if one.fan_out is not None]
         return sum(known) / len(known) if known else None
+
+    @property
+    def specificity(self) -> float | None:
+        """Median specificity of the components that were taken out."""
+        known = [one.specificity for one in self.components if one.specificity is not None]
+        return median(known) if known else None
 
     def record(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -211,5 +225,5 @@ def _component(record: Mapping[str, Any]) -> ComponentRecord:
         parts[name] = tuple(parts[name])
     for name in ("feature_read", "feature_write"):
         if parts[name] is not None:
-            parts[name] = FeatureMatch(**parts[name])
+            parts[name] = NamedMatch(**parts[name])
     return ComponentRecord(**parts)

@@ -13,13 +13,14 @@ from cofire.models import LanguageModel
 from cofire.models.embeddings import VOCABULARY_BLOCK
 from cofire.models.weights import mlp_weights, ov, qk
 from cofire.types import Float, Tensor
+from cofire.weights.ablation import ablate_components
 from cofire.weights.alignment import ResidualFeatures, align
 from cofire.weights.decompositions import Decomposition
 from cofire.weights.evidence import Examination, Settings, examine
 from cofire.weights.head_record import (
     ComponentRecord,
-    FeatureMatch,
     HeadRecord,
+    NamedMatch,
     component_records,
 )
 from cofire.weights.measures import fan_out
@@ -189,12 +190,65 @@ def _fan_outs(directions: Tensor, reader: TokenReader) -> Tensor:
     return counts / len(reader.tokens)
 
 
+def ablated(
+    record: HeadRecord,
+    made: Mapping[str, Decomposition],
+    model: LanguageModel,
+    texts: Sequence[Sequence[int]],
+    vocabulary: Vocabulary,
+    n_components: int,
+) -> HeadRecord:
+    """Take the largest components of SVD, and of ICA the stable ones, out and add what changes.
+
+    Args:
+        record, made: of ``read_head``, of a head's W_OV.
+        model: the model.
+        texts: token ids of texts.
+        vocabulary: of the model.
+        n_components: most components of each of the two methods.
+    """
+    chosen = [
+        line
+        for method in ("svd", "ica")
+        for line in [one for one in record.of_method(method) if one.stable is not False][
+            :n_components
+        ]
+    ]
+    if not chosen or record.head is None:
+        return record
+    parts = [made[line.method].component(line.index) for line in chosen]
+    effects = ablate_components(
+        model,
+        record.layer,
+        record.head,
+        LowRankMatrix(
+            torch.cat([one.left for one in parts], dim=1), torch.cat([one.right for one in parts])
+        ),
+        texts,
+        reader=vocabulary.reader,
+        statistics=vocabulary.statistics,
+    )
+    measured = {
+        (line.method, line.index): replace(
+            line,
+            kl_own=effect.own_kl.value,
+            kl_other=effect.other_kl.value,
+            kl_random=effect.random_kl.value,
+            specificity=effect.specificity,
+            p_ablation=effect.p,
+        )
+        for line, effect in zip(chosen, effects, strict=True)
+    }
+    lines = tuple(measured.get((one.method, one.index), one) for one in record.components)
+    return replace(record, components=lines)
+
+
 def _words(ends: Sequence[TokenWeight]) -> tuple[str, ...]:
     return tuple(end.token for end in ends)
 
 
 def _with_features(
-    lines: Sequence[ComponentRecord], best: Mapping[str, Sequence[FeatureMatch]], side: str
+    lines: Sequence[ComponentRecord], best: Mapping[str, Sequence[NamedMatch]], side: str
 ) -> list[ComponentRecord]:
     field = "feature_read" if side == "reading" else "feature_write"
     return [replace(line, **{field: best[line.method][line.index]}) for line in lines]
