@@ -195,27 +195,35 @@ def _records(
     stability = examined.stability if method == "ica" else None
     codes = made.codes.T
     reading, writing = made.reading(), made.writing()
-    columns = {
-        "share": made.sizes.square() / squares,
-        "negentropy": negentropy(codes),
-        "kurtosis": excess_kurtosis(codes),
-        "sparsity_read": hoyer_sparsity(reading),
-        "sparsity_write": hoyer_sparsity(writing),
-        "channel_read": reading.square().max(dim=1).values,
-        "channel_write": writing.square().max(dim=1).values,
-    }
-    figures = {name: torch.nan_to_num(values).tolist() for name, values in columns.items()}
+    columns = (
+        made.sizes.square() / squares,
+        negentropy(codes),
+        excess_kurtosis(codes),
+        hoyer_sparsity(reading),
+        hoyer_sparsity(writing),
+        reading.square().max(dim=1).values,
+        writing.square().max(dim=1).values,
+    )
+    table = torch.nan_to_num(torch.stack(columns, dim=1)).tolist()
     return [
         ComponentRecord(
             method=method,
             index=i,
+            share=share,
             converged=bool(made.converged[i]),
             index_of_stability=None if stability is None else float(stability.index[i]),
             found_in=None if stability is None else float(stability.found_in[i]),
             stable=None if stability is None else bool(stability.stable[i]),
-            **{name: float(values[i]) for name, values in figures.items()},
+            negentropy=far,
+            kurtosis=heavy,
+            sparsity_read=sparse_in,
+            sparsity_write=sparse_out,
+            channel_read=channel_in,
+            channel_write=channel_out,
         )
-        for i in range(made.n_components)
+        for i, (share, far, heavy, sparse_in, sparse_out, channel_in, channel_out) in enumerate(
+            table
+        )
     ]
 
 

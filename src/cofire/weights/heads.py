@@ -20,7 +20,6 @@ from cofire.weights.evidence import Examination, Settings, examine
 from cofire.weights.head_record import (
     ComponentRecord,
     HeadRecord,
-    NamedMatch,
     component_records,
 )
 from cofire.weights.measures import fan_out
@@ -118,11 +117,14 @@ def read_head(
         lines = _with_tokens(lines, examined, matrix, vocabulary)
         copying = vocabulary.copying(matrix)
     alignments: list[Alignment] = []
-    for side, features in (("reading", reading), ("writing", writing)):
-        if features is not None:
-            found, best = align(examined, features, side)
-            alignments.append(found)
-            lines = _with_features(lines, best, side)
+    if reading is not None:
+        found, best = align(examined, reading, "reading")
+        alignments.append(found)
+        lines = [replace(one, feature_read=best[one.method][one.index]) for one in lines]
+    if writing is not None:
+        found, best = align(examined, writing, "writing")
+        alignments.append(found)
+        lines = [replace(one, feature_write=best[one.method][one.index]) for one in lines]
     record = HeadRecord(
         layer=layer,
         head=head,
@@ -245,13 +247,6 @@ def ablated(
 
 def _words(ends: Sequence[TokenWeight]) -> tuple[str, ...]:
     return tuple(end.token for end in ends)
-
-
-def _with_features(
-    lines: Sequence[ComponentRecord], best: Mapping[str, Sequence[NamedMatch]], side: str
-) -> list[ComponentRecord]:
-    field = "feature_read" if side == "reading" else "feature_write"
-    return [replace(line, **{field: best[line.method][line.index]}) for line in lines]
 
 
 def _stronger(alignments: Sequence[Alignment], method: str) -> Alignment | None:
