@@ -7,12 +7,17 @@ rows       one activation vector each: usually one token of one text
 channels   what a row is made of: MLP neurons, residual dimensions, head outputs
 features   atoms of a dictionary; equally the columns of the codes
 d_model    width of the residual stream
+d_head     width of one attention head
+heads      attention heads of a layer
+rank       inner size of a matrix kept as a product of two
 vocab      tokens of the model's vocabulary
 texts      sentences or documents of a corpus
 concepts   labels of a corpus
 batch      texts of one forward pass
 position   tokens of a padded batch
 values     figures of one kind that a statistic is taken over: one a feature, a text, a pair
+rank       inner size of a matrix kept as a product of two factors
+restarts   runs of one method from other starts or on other draws of the data
 =========  ==============================================================================
 """
 

@@ -27,11 +27,17 @@ _BY_MODULE = {  # module of this package -> command -> its settings and what it 
         "steer": ("SteerConfig", "Steer the model along features and judge what it writes."),
         "label": ("LabelConfig", "Let a language model name the features of a run."),
     },
+    "weighing": {
+        "weights": (
+            "WeightsConfig",
+            "Take weight matrices apart; what each part reads and writes.",
+        ),
+    },
     "browsing": {
         "features": ("FeaturesConfig", "List the features of a run; search and sort them."),
         "show": ("ShowConfig", "Show one feature: contexts, neurons, tokens, concepts."),
         "report": ("ReportConfig", "Write a run's report as one HTML file."),
-        "runs": ("RunsConfig", "List runs, paths and activation folders."),
+        "runs": ("RunsConfig", "List runs, paths, weights and activation folders."),
         "methods": ("MethodsConfig", "List the methods that fit takes."),
     },
 }

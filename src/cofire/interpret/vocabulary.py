@@ -45,7 +45,7 @@ def project_on_vocabulary(
         n: tokens kept at each end.
     """
     directions = model.output_direction(atoms, layer)
-    unwritten = torch.tensor(_unwritten(model), dtype=torch.long, device=directions.device)
+    unwritten = torch.tensor(unwritten_tokens(model), dtype=torch.long, device=directions.device)
     found = []
     for logits in model.vocabulary_logit_batches(directions):
         # Matrices are padded to round sizes: rows past the tokenizer's last token are no tokens.
@@ -56,23 +56,24 @@ def project_on_vocabulary(
         low = written.index_fill(1, left_out, torch.inf).topk(shown, dim=1, largest=False)
         found += [
             VocabularyProjection(
-                promoted=_weights(model, high.indices[i].tolist(), high.values[i].tolist()),
-                demoted=_weights(model, low.indices[i].tolist(), low.values[i].tolist()),
+                promoted=token_weights(model, high.indices[i].tolist(), high.values[i].tolist()),
+                demoted=token_weights(model, low.indices[i].tolist(), low.values[i].tolist()),
             )
             for i in range(len(logits))
         ]
     return found
 
 
-def _unwritten(model: "LanguageModel") -> list[int]:
+def unwritten_tokens(model: "LanguageModel") -> list[int]:
     """Tokens that never stand in a text: special ones and placeholders such as <unused12>."""
     added = model.tokenizer.added_tokens_decoder.items()
     unwritten = {i for i, token in added if token.special or "unused" in token.content}
     return sorted(unwritten | set(model.tokenizer.all_special_ids))
 
 
-def _weights(
+def token_weights(
     model: "LanguageModel", ids: list[int], logits: list[float]
 ) -> tuple[TokenWeight, ...]:
+    """Tokens by number, with the text that each stands for."""
     tokens = model.tokenizer.batch_decode([[token_id] for token_id in ids])
     return tuple(map(TokenWeight, ids, tokens, logits))

@@ -6,5 +6,6 @@ from cofire.jobs.fitting import fit
 from cofire.jobs.labelling import label
 from cofire.jobs.steering_runs import steer
 from cofire.jobs.walking import path
+from cofire.jobs.weighing import weights
 
-__all__ = ["capture", "compare", "fit", "label", "path", "steer", "sweep"]
+__all__ = ["capture", "compare", "fit", "label", "path", "steer", "sweep", "weights"]

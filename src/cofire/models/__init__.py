@@ -1,4 +1,4 @@
-"""Language models: load them, find their sites, capture and change activations, continue texts."""
+"""Language models: sites found, activations captured and changed, texts continued, weights read."""
 
 from cofire.models.adapter import LanguageModel
 from cofire.models.capture import (
@@ -9,6 +9,7 @@ from cofire.models.capture import (
     capture_provenance,
     capture_texts,
 )
+from cofire.models.embeddings import embedding, unembedding
 from cofire.models.generation import Continuation, TextGenerator
 from cofire.models.handle import SiteHandle
 from cofire.models.head import Head
@@ -21,28 +22,51 @@ from cofire.models.interventions import (
     intervening,
 )
 from cofire.models.loading import load_model
+from cofire.models.patterns import attention_patterns, read_patterns
 from cofire.models.prefix import Prefix
 from cofire.models.sampling import SamplingSettings
+from cofire.models.weights import (
+    AttentionShape,
+    HeadMatrices,
+    MlpMatrices,
+    attention_shape,
+    head_matrices,
+    mlp_weights,
+    ov,
+    qk,
+)
 
 __all__ = [
     "Ablate",
+    "AttentionShape",
     "CaptureSettings",
     "Captured",
     "Clamp",
     "Continuation",
     "Head",
+    "HeadMatrices",
     "Intervention",
     "LanguageModel",
+    "MlpMatrices",
     "Prefix",
     "Reconstruct",
     "SamplingSettings",
     "SiteHandle",
     "Steer",
     "TextGenerator",
+    "attention_patterns",
+    "attention_shape",
     "capture_activations",
     "capture_batches",
     "capture_provenance",
     "capture_texts",
+    "embedding",
+    "head_matrices",
     "intervening",
     "load_model",
+    "mlp_weights",
+    "ov",
+    "qk",
+    "read_patterns",
+    "unembedding",
 ]

@@ -11,9 +11,11 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from cofire.errors import InputError, ModelError
 from cofire.models import readout
+from cofire.models.attention_parts import AttentionParts, find_attention
 from cofire.models.block import linear_weight
 from cofire.models.fingerprint import model_fingerprint
 from cofire.models.handle import SiteHandle
+from cofire.models.mlp_parts import MlpParts, find_mlps
 from cofire.models.packing import PackedLinears
 from cofire.models.structure import Structure, find_structure
 from cofire.models.tracing import run_trunk
@@ -60,6 +62,16 @@ class LanguageModel:
     def structure(self) -> Structure:
         """The parts that were found in the model."""
         return self._structure
+
+    @cached_property
+    def attention_parts(self) -> tuple[AttentionParts | str, ...]:
+        """The attention of every layer, or why its weights cannot be read; found when asked for."""
+        return find_attention(self.model, self._structure)
+
+    @cached_property
+    def mlp_parts(self) -> tuple[MlpParts | str, ...]:
+        """The MLP of every layer, or why its weights cannot be read; found when asked for."""
+        return find_mlps(self.model, self._structure)
 
     @property
     def n_layers(self) -> int:

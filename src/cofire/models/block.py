@@ -1,5 +1,6 @@
 """What is inside one layer: MLP projection, attention projection, norms and scales."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from cofire.errors import ModelError
-from cofire.models.tracing import Call, replaced_output, run_again
+from cofire.models.tracing import Call, replaced_output, run_again, zeroed_output
 from cofire.site import SiteKind
 
 _ATTENTION_MARKS = ("attn", "attention")
@@ -66,7 +67,7 @@ def understand_block(block: Call, calls: list[Call], d_model: int) -> Block:
         d_model: width of the residual stream.
     """
     inside = [call for call in calls if call.name.startswith(f"{block.name}.")]
-    attention = _attention_modules(block.module)
+    attention = attention_modules(block.module)
     in_attention = [call for call in inside if is_linear(call.module) and call.module in attention]
     missing: dict[SiteKind, str] = {}
     attention_projection = _last_of_width(in_attention, d_model)
@@ -80,8 +81,8 @@ def understand_block(block: Call, calls: list[Call], d_model: int) -> Block:
             attention_projection=_module_of(attention_projection),
             missing=missing,
         )
-    norm = _norm_after(projection, inside)
-    scale = _added_scale(block, norm or projection)
+    norm = norm_after(projection, inside)
+    scale = added_scale(block, norm or projection)
     if scale is None:
         missing["mlp_out"] = "what its MLP adds passes through more than a norm and a factor"
     return Block(
@@ -98,7 +99,7 @@ def _module_of(call: Call | None) -> nn.Module | None:
     return None if call is None else call.module
 
 
-def _attention_modules(block: nn.Module) -> set[nn.Module]:
+def attention_modules(block: nn.Module) -> set[nn.Module]:
     """Every module that is, or lies within, an attention module of the block."""
     inside: set[nn.Module] = set()
     for name, module in block.named_modules():
@@ -188,7 +189,7 @@ def _mixes_positions(call: Call) -> bool:
     return not torch.allclose(plain[:, 1:], other[:, 1:], rtol=1e-3, atol=1e-3)
 
 
-def _norm_after(projection: Call, inside: list[Call]) -> Call | None:
+def norm_after(projection: Call, inside: list[Call]) -> Call | None:
     """The module that reads the very tensor which the projection wrote, and changes it."""
     written = projection.output
     for call in inside:
@@ -202,25 +203,37 @@ def _norm_after(projection: Call, inside: list[Call]) -> Call | None:
     return None
 
 
-def _added_scale(block: Call, source: Call) -> float | None:
+def added_scale(block: Call, source: Call, silent: nn.Module | None = None) -> float | None:
     """The factor c for which the block adds c times the source's output to the stream.
 
     The block is run with noise in place of the source's output, and with nothing in its place:
     the difference must be c times the noise, to rounding. The noise is far larger than the stream,
     so that c can be read off in half precision, and larger in some rows than in others, so that a
     norm after the sum shows. None when there is no such c.
+
+    Args:
+        block: the call of the block.
+        source: the call whose output is added.
+        silent: a module that reads what the source wrote and is made to return zeros meanwhile, as
+            the MLP must be when the source is the attention.
     """
     if source.output is None:
         return None
-    limit = torch.finfo(source.output.dtype)
+    with nullcontext() if silent is None else zeroed_output(silent):
+        return _scale_of_noise(block, source.module, source.output)
+
+
+def _scale_of_noise(block: Call, source: nn.Module, output: Tensor) -> float | None:
+    """See ``added_scale``."""
+    limit = torch.finfo(output.dtype)
     plain = run_again(block).cpu().double()
     size = min(100 * max(1.0, plain.abs().max().item()), limit.max / 1000)
-    noise = size * torch.randn(source.output.shape, generator=torch.Generator().manual_seed(0))
+    noise = size * torch.randn(output.shape, generator=torch.Generator().manual_seed(0))
     noise[..., ::2, :] /= 4
-    noise = noise.to(source.output)
-    with replaced_output(source.module, noise):
+    noise = noise.to(output)
+    with replaced_output(source, noise):
         changed = run_again(block).cpu().double()
-    with replaced_output(source.module, torch.zeros_like(noise)):
+    with replaced_output(source, torch.zeros_like(noise)):
         without = run_again(block).cpu().double()
     added, given = (changed - without).flatten(), noise.cpu().double().flatten()
     summed = changed.abs() + without.abs() + plain.abs() + plain.abs().mean()

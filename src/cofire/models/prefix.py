@@ -74,10 +74,15 @@ def noting_returns(modules: Sequence[nn.Module], found: list[SkippedBlock]) -> I
 
 def last_stream(output: Any) -> Float[Tensor, "batch d_model"]:
     """What a trunk returned, at the last position."""
+    return final_streams(output)[:, -1]
+
+
+def final_streams(output: Any) -> Float[Tensor, "batch position d_model"]:
+    """What a trunk returned, at every position."""
     tensor = output if isinstance(output, Tensor) else first_tensor((output[0],))
     if tensor is None:
         raise InputError(f"The model's trunk returned {type(output).__name__} without a tensor.")
-    return tensor[:, -1]
+    return tensor
 
 
 def same_numbers(one: Tensor, other: Tensor, dtype: torch.dtype) -> bool:
@@ -146,12 +151,22 @@ class Prefix:
         Returns:
             A row for each row of the batch, in the model's number type; ``Head`` reads it.
         """
+        return self.streams(intervention, n_rows=n_rows, where=where)[:, -1]
+
+    def streams(
+        self,
+        intervention: Intervention | None = None,
+        *,
+        n_rows: int,
+        where: Bool[Tensor, "batch position"] | None = None,
+    ) -> Float[Tensor, "batch position d_model"]:
+        """The final stream at every token; arguments as for ``run``."""
         edits = {} if intervention is None else {self.site: intervention}
         with (
             self._from_the_middle(n_rows) if self.resumed else nullcontext(),
             intervening(self._model, edits, where=where),
         ):
-            return last_stream(self._forward(n_rows))
+            return final_streams(self._forward(n_rows))
 
     def positions(self, n_rows: int, skip_first: int) -> Bool[Tensor, "batch position"] | None:
         """``where`` for all positions but the first few; None when none is left out."""

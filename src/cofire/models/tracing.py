@@ -126,6 +126,24 @@ def replaced_output(module: nn.Module, value: Tensor) -> Iterator[None]:
         handle.remove()
 
 
+@contextmanager
+def zeroed_output(module: nn.Module) -> Iterator[None]:
+    """While open, the module's output is zeros of the shape of what it computed."""
+
+    def hook(_module: nn.Module, _args: Any, output: Any) -> Any:
+        tensor = first_tensor(output)
+        if tensor is None:
+            return output
+        nothing = torch.zeros_like(tensor)
+        return (nothing, *output[1:]) if isinstance(output, tuple) else nothing
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def run_again(call: Call) -> Tensor:
     """Output of a module on the arguments of its traced call.
 

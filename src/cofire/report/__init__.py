@@ -1,7 +1,8 @@
-"""A run, a path or a comparison as one HTML file that opens in any browser, without a network."""
+"""What is stored as HTML files that open in any browser, without a network."""
 
 from cofire.report.compare_page import write_compare_page
 from cofire.report.path_page import write_path_page
+from cofire.report.weights_pages import write_weights_pages
 from cofire.report.writing import write_report
 
-__all__ = ["write_compare_page", "write_path_page", "write_report"]
+__all__ = ["write_compare_page", "write_path_page", "write_report", "write_weights_pages"]

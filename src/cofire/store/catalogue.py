@@ -1,4 +1,4 @@
-"""What there is below a folder: runs, paths, comparisons and activation stores."""
+"""What there is below a folder: runs, paths, comparisons, weights and activation stores."""
 
 import json
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 from cofire.errors import InputError
 from cofire.evaluation.grid import GridCell
-from cofire.store import activation_store, compare_folder, path_folder, run
+from cofire.store import activation_store, compare_folder, path_folder, run, weights_folder
 from cofire.store.archive import MANIFEST
 from cofire.store.text_file import TEXTS
 
@@ -15,7 +15,7 @@ _DEPTH = 3  # folders below the one asked about
 
 
 def catalogue(folder: Path) -> list[dict[str, Any]]:
-    """One record a run, path, comparison or store, oldest first.
+    """One record a run, path, comparison, weights folder or store, oldest first.
 
     Raises:
         InputError: when there is no such folder.
@@ -56,6 +56,11 @@ def _describe(path: Path) -> dict[str, Any] | None:
             done = sum(_cell_done(path.parent, record) for record in manifest["cells"])
             methods = dict.fromkeys(record["method"] for record in manifest["cells"])
             what = f"{', '.join(methods)} in {total} cells"
+        elif kind == weights_folder.FORMAT:
+            names = [weights_folder.part_name(*one) for one in manifest["wanted"]]
+            done = sum(f"{name}.json" in manifest["parts"] for name in names)
+            total = len(names)
+            what = f"weights {manifest['config']['matrix']} k={manifest['config']['n_components']}"
         else:
             return None
         return {

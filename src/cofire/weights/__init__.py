@@ -1,0 +1,1 @@
+"""What is read off weights: decompositions of weight matrices, and what they are evidence of."""
