@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cofire.dictionary import Dictionary
     from cofire.errors import CofireError
     from cofire.evaluation.comparisons import compare_all
+    from cofire.evaluation.described import describe_features
     from cofire.evaluation.detection import detect
     from cofire.evaluation.detection_sentences import labelled_sentences
     from cofire.evaluation.diagnosis import diagnose
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from cofire.factorization import SemiNMF
     from cofire.interpret.carrying import carry_to_residual
     from cofire.interpret.reading import Feature, FeatureSet, read_features
+    from cofire.jobs.replacing import measure_replacing, with_equal_activity
+    from cofire.jobs.steering import judge_steered, steer_dictionary
     from cofire.models import CaptureSettings, LanguageModel, capture_activations, load_model
     from cofire.site import Site
     from cofire.store import ActivationStore, CompareFolder, PathFolder, Run
@@ -63,22 +66,27 @@ _HOME = {
     "capture_activations": "cofire.models",
     "carry_to_residual": "cofire.interpret.carrying",
     "compare_all": "cofire.evaluation.comparisons",
+    "describe_features": "cofire.evaluation.described",
     "detect": "cofire.evaluation.detection",
     "diagnose": "cofire.evaluation.diagnosis",
+    "judge_steered": "cofire.jobs.steering",
     "labelled_sentences": "cofire.evaluation.detection_sentences",
     "load_corpus": "cofire.data",
     "load_model": "cofire.models",
     "load_public_sae": "cofire.baselines",
     "load_sae": "cofire.baselines",
     "measure_named": "cofire.evaluation.measures",
+    "measure_replacing": "cofire.jobs.replacing",
     "measures": "cofire.evaluation.measures",
     "plan_cells": "cofire.evaluation.steering_records",
     "read_features": "cofire.interpret.reading",
     "save_sae": "cofire.baselines",
     "split_halves": "cofire.evaluation.stability",
     "stability": "cofire.evaluation.stability",
+    "steer_dictionary": "cofire.jobs.steering",
     "suggest_k": "cofire.evaluation.knee",
     "walk_path": "cofire.evaluation.path",
+    "with_equal_activity": "cofire.jobs.replacing",
 }
 
 __all__ = list(_HOME)

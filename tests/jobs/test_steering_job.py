@@ -8,12 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from cofire.corpus import Corpus, Text
 from cofire.dictionary import Dictionary
 from cofire.errors import InputError
 from cofire.evaluation.described import DescribedFeature, describe_features, promoted_tokens
 from cofire.evaluation.judging import Continuation, Judgement
 from cofire.evaluation.steered import SteeredFeature, SteeredText, effect_target
 from cofire.evaluation.steering_records import SteeringSettings
+from cofire.jobs.judges import offline_judge, unsteered_fluency
 from cofire.jobs.steering import judge_steered, permuted_atom, steer_dictionary
 from cofire.models import LanguageModel, SamplingSettings
 from cofire.site import Site
@@ -237,3 +239,22 @@ def test_bad_input(
         describe_features([], kind="both")
     with pytest.raises(InputError, match="one label a feature"):
         describe_features([], labels=["a"])
+
+
+def test_the_offline_judge_falls_back_on_the_bundled_sentences(
+    model: LanguageModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    corpus = Corpus([Text("rain falls on the station", None)] * 4)
+    settings = replace(SETTINGS, sampling=SamplingSettings(top_k=None, top_p=None))
+    with caplog.at_level("WARNING"):
+        judge = offline_judge(model, Site(1, "mlp"), settings, corpus)
+    assert "judged by the bundled sentences" in caplog.text
+    assert judge.concepts.concept_of("weekday: monday") == "weekday"
+    assert judge.fluency is not None
+    assert judge.fluency.generations >= 40  # those that are not blank
+
+
+def test_continuations_that_are_alike_give_no_scale(model: LanguageModel) -> None:
+    settings = replace(SETTINGS, sampling=SamplingSettings(temperature=0.0))
+    with pytest.raises(InputError, match="sample them with a temperature"):
+        unsteered_fluency(model, Site(1, "mlp"), replace(settings, prompts=("I think that",)))
