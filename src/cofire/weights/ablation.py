@@ -31,6 +31,10 @@ from cofire.weights.removal import RemoveComponents, remove_components
 from cofire.weights.tokens import TokenReader, TokenStatistics
 
 
+_ROUNDING = 1e-7
+"""Nats below which a divergence of float32 logits says nothing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AblationSettings:
     """How components are tested.
@@ -237,8 +241,8 @@ def _places(
         rest = order[len(order) // 2 :]
         others = rest[torch.randperm(len(rest), generator=generator)[:n]]
         found.append(
-            [_Place(*where[i], own=True) for i in order[:n].tolist()]
-            + [_Place(*where[i], own=False) for i in others.tolist()]
+            [_Place(where[i][0], where[i][1], own=True) for i in order[:n].tolist()]
+            + [_Place(where[i][0], where[i][1], own=False) for i in others.tolist()]
         )
     return found
 
@@ -277,6 +281,6 @@ def _summary(
 
 
 def _specificity(own: Estimate, other: Estimate) -> float | None:
-    if own.value is None or other.value is None or own.value <= 0:
+    if own.value is None or other.value is None or own.value < _ROUNDING:
         return None
     return 1 - abs(other.value) / abs(own.value)

@@ -99,8 +99,6 @@ def match_features(
         InputError: when the dictionary is not in the stream or of another width, or for fewer
             than 100 draws.
     """
-    if side not in ("reading", "writing"):
-        raise InputError(f"The side of components is reading or writing; got {side!r}.")
     if dictionary.site.kind not in _IN_STREAM:
         raise InputError(
             f"The dictionary is at {dictionary.site}, not in the residual stream; "
@@ -164,7 +162,7 @@ def _directions(components: LowRankMatrix, side: Side) -> AtomMatrix:
     return (components.left.T if side == "reading" else components.right).float().cpu()
 
 
-def _together(directions: AtomMatrix, atoms: AtomMatrix, seed: int) -> AgainstNull:
+def _together(directions: AtomMatrix, atoms: Float[Tensor, "_ channels"], seed: int) -> AgainstNull:
     """Mean matched cosine, beside the same directions turned together."""
     generator = torch.Generator().manual_seed(seed)
     width = directions.shape[1]

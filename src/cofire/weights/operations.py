@@ -118,11 +118,12 @@ def operations(
             f"The null needs at least 100 draws and a level between 0 and 1; got {draws}, {level}."
         )
     found = token_correlations(components, statistics).numpy()
-    sizes = [
+    drawn = [
         np.abs(token_correlations(pairs, statistics).numpy())
         for pairs in random_components(components if head is None else head, draws, seed=seed)
     ]
-    limit = max(float(np.nanquantile(size, 1 - level)) for size in sizes)
+    sizes = [size for size in drawn if np.isfinite(size).all()]  # a head of zeros has no subspace
+    limit = max(float(np.quantile(size, 1 - level)) for size in sizes)
     p_values: list[float | None] = []
     for rho in found:
         hits = [int((size >= abs(rho)).sum()) for size in sizes]

@@ -1,7 +1,7 @@
 """Taking a component out of W_OV while the model runs, each row of a batch its own.
 
-A component r wᵀ of W_OV = W_V W_O is taken out where the heads' outputs z meet W_O, so that no weight
-is touched: with a = W_V⁺ r and b = w W_O⁺,
+A component r wᵀ of W_OV = W_V W_O is taken out where the heads' outputs z meet W_O, so that no
+weight is touched: with a = W_V⁺ r and b = w W_O⁺,
 
     z ← z − ((z − b_V) · a) b
 
