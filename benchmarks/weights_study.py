@@ -23,17 +23,19 @@ import torch
 
 from cofire import jobs, load_model
 from cofire.cli.progress import TerminalProgress
-from cofire.config import FitConfig, WeightsConfig
+from cofire.config import CaptureConfig, FitConfig, WeightsConfig
 from cofire.data import bundled_concepts
 from cofire.models.tokens import tokenize
 from cofire.report import write_weights_pages
-from cofire.store import WeightsFolder
+from cofire.site import parse_layers
+from cofire.store import Run, WeightsFolder
 from cofire.weights.decompositions import Decomposition
 from cofire.weights.head_record import ONE_CHANNEL, ComponentRecord, HeadRecord
 from cofire.weights.heads import Vocabulary, ablated
 from cofire.weights.verdict import NOT_ESTABLISHED, PATTERNS, Alignment, of_layer
 
 MODEL = "gemma-3-270m"
+N_LAYERS = 18
 METHODS = ("svd", "ica", "snmf")
 NAMES = {"svd": "SVD", "ica": "ICA", "ica-stable": "ICA, stable", "nmf": "NMF", "snmf": "semi-NMF"}
 RESULTS = Path(__file__).parent / "results"
@@ -71,12 +73,24 @@ def main() -> None:
         seconds[name] = time.perf_counter() - began
         return found
 
-    run = timed(
-        "features",
-        lambda: jobs.fit(
-            FitConfig(model=MODEL, layers="all", output=options.folder / "features"), progress
-        ),
-    )
+    layers = parse_layers(options.layers, N_LAYERS)
+    needed = sorted({at for layer in layers for at in (max(layer - 1, 0), layer)})
+
+    def fitted() -> Run:
+        store = jobs.capture(
+            CaptureConfig(
+                model=MODEL,
+                layers=",".join(map(str, needed)),
+                store_dtype="bfloat16",  # half the disk; 2 700 MB in float32 for all layers
+                output=options.folder / "activations",
+            ),
+            progress,
+        )
+        return jobs.fit(
+            FitConfig(activations=store.path, output=options.folder / "features"), progress
+        )
+
+    run = timed("features", fitted)
     config = WeightsConfig(
         model=MODEL,
         layers=options.layers,

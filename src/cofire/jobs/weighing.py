@@ -26,6 +26,7 @@ from cofire.weights.heads import OF_HEADS, Vocabulary, ablated, read_head, weigh
 _logger = logging.getLogger(__name__)
 
 _ABLATION_TEXTS = 12
+_REPEATED = 48  # random tokens that come twice, to find heads that look for repeats
 
 # Settings that say where to compute or print, or which heads, and not what is done to each.
 _CIRCUMSTANCE = frozenset(
@@ -67,8 +68,13 @@ def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder
     if config.matrix == "ov":
         with progress.task("Reading the vocabulary", None, "") as advance:
             vocabulary = Vocabulary.of(model, config.tokens)
+            longest = (model.context_length or 2 * _REPEATED + 1) - 1
             behaviour = behaviour_on_repeats(
-                model, vocabulary.reader, vocabulary.statistics, seed=config.seed
+                model,
+                vocabulary.reader,
+                vocabulary.statistics,
+                length=min(_REPEATED, longest // 2),
+                seed=config.seed,
             )
             advance(1)
         if config.ablate:

@@ -128,6 +128,11 @@ def _matches(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Number and cosine of each component's best feature, its p-value, and the null's cosines."""
     own = made.reading() if side == "reading" else made.writing()
+    if own.shape[1] != dictionary.n_channels:
+        raise InputError(
+            f"Components have {own.shape[1]} channels on the {side} side, features "
+            f"{dictionary.n_channels}; both must lie in the residual stream of one model."
+        )
     if made.magnitudes:
         atoms = unit_atoms(atoms.abs())[0]
         mixed = [unit_atoms(one.abs())[0] for one in mixed]
