@@ -1,0 +1,128 @@
+"""Checks of a hierarchy's settings, made before any work on the data."""
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from numbers import Integral, Real
+from typing import Any
+
+import torch
+
+from cofire.errors import InputError
+from cofire.factorization.constraints import kept_entries
+from cofire.types import Float, Tensor
+
+DIRECTIONS = ("merge", "split", "cluster")
+"""How the levels are found before they are tuned together; see hierarchy_start.py."""
+
+TUNED = ("all", "above", "none")
+"""What fine-tuning moves: everything, everything above the first level, nothing."""
+
+
+def level_sizes(n_components: Any) -> tuple[int, ...]:
+    """Atoms of every level.
+
+    Raises:
+        InputError: unless they are whole numbers, two or more of them, that decrease to 1 or more.
+    """
+    if isinstance(n_components, str) or not isinstance(n_components, Iterable):
+        raise InputError(
+            f"n_components of a hierarchy are the sizes of its levels, such as (100, 50, 25); got "
+            f"{n_components!r}."
+        )
+    sizes = list(n_components)
+    if not all(isinstance(size, Integral) and not isinstance(size, bool) for size in sizes):
+        raise InputError(f"Levels must be whole numbers, such as 100, 50, 25; got {sizes!r}.")
+    if len(sizes) < 2:
+        raise InputError(f"A hierarchy needs two levels or more, such as 100, 50; got {sizes!r}.")
+    if any(fine <= coarse for fine, coarse in pairwise(sizes)):
+        raise InputError(
+            f"Levels must decrease, from the finest to the coarsest, such as 100, 50, 25; got "
+            f"{', '.join(map(str, sizes))}."
+        )
+    if sizes[-1] < 1:
+        raise InputError(f"The coarsest level needs at least one atom; got {sizes[-1]}.")
+    return tuple(int(size) for size in sizes)
+
+
+def level_sparsities(sparsity: Any, sizes: Sequence[int]) -> tuple[float, ...]:
+    """The share of channels an atom of every level keeps.
+
+    Of one number the first level gets it, and every other as much more as it has fewer atoms, so
+    that all levels keep about as many entries in all: a parent has room for what its children do
+    not share.
+
+    Raises:
+        InputError: for another number of shares than levels, or one outside (0, 1].
+
+    >>> level_sparsities(0.01, (100, 50, 25))
+    (0.01, 0.02, 0.04)
+    """
+    if _number(sparsity):
+        kept_entries(float(sparsity), 1)
+        return tuple(min(1.0, float(sparsity) * sizes[0] / size) for size in sizes)
+    shares = _numbers(sparsity, sizes, "sparsity", "shares of channels, such as 0.01")
+    for share in shares:
+        kept_entries(share, 1)
+    return shares
+
+
+def level_weights(weights: Any, sizes: Sequence[int]) -> tuple[float, ...]:
+    """How much each level's error counts in fine-tuning, 1 together; alike for None.
+
+    Raises:
+        InputError: unless there is one number above 0 a level.
+    """
+    if weights is None:
+        return (1.0 / len(sizes),) * len(sizes)
+    given = _numbers(weights, sizes, "level_weights", "weights above 0")
+    if not all(math.isfinite(weight) and weight > 0 for weight in given):
+        raise InputError(f"level_weights must be numbers above 0; got {list(given)}.")
+    return tuple(weight / sum(given) for weight in given)
+
+
+def check_first_level(
+    first_level: Any, n_atoms: int, n_channels: int
+) -> Float[Tensor, "features channels"] | None:
+    """The caller's atoms of the first level.
+
+    Raises:
+        InputError: when they are not as many as the first level has, not as wide as the rows, not
+            finite, or all zero.
+    """
+    if first_level is None:
+        return None
+    atoms = torch.as_tensor(first_level).detach().float()
+    if atoms.shape != (n_atoms, n_channels):
+        raise InputError(
+            f"first_level must be atoms of shape ({n_atoms}, {n_channels}), [features channels]; "
+            f"got {tuple(atoms.shape)}."
+        )
+    if not bool(torch.isfinite(atoms).all()):
+        raise InputError("first_level holds NaN or infinite values.")
+    if not bool(atoms.any()):
+        raise InputError("All atoms of first_level are zero; there is nothing to factorise.")
+    return atoms
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse a word that is none of the choices.
+
+    Raises:
+        InputError: naming them.
+    """
+    if value not in choices:
+        raise InputError(f"{name} must be one of {', '.join(choices)}; got {value!r}.")
+
+
+def _numbers(values: Any, sizes: Sequence[int], name: str, what: str) -> tuple[float, ...]:
+    given = list(values) if isinstance(values, Iterable) and not isinstance(values, str) else None
+    if given is None or not all(map(_number, given)):
+        raise InputError(f"{name} must be {what}, one or one a level; got {values!r}.")
+    if len(given) != len(sizes):
+        raise InputError(f"{name} has {len(given)} numbers for {len(sizes)} levels; give one each.")
+    return tuple(float(value) for value in given)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
