@@ -1,7 +1,8 @@
 """``HierarchicalSemiNMF``: atoms of atoms, in levels that are tuned together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,15 +63,16 @@ class HierarchicalSemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
     machine give the same result.
 
     Args:
-        n_components: atoms of every level, decreasing, the finest first.
+        n_components: atoms of every level, decreasing, the finest first; a single number is a
+            single level.
         sparsity: share of channels an atom of the first level keeps; every other level's keep as
             much more as there are fewer of them. Or one share a level.
         direction: how levels are found: ``merge`` (bottom-up, as published), ``split`` (top-down),
             ``cluster`` (clusters of the first level's atoms; one parent each).
         tune: what is tuned together afterwards: ``all``, ``above`` (the first level stays what it
             is) or ``none``.
-        level_weights: how much each level's error counts in ``tune="all"`` and ``"above"``; alike
-            when None.
+        level_weights: how much each level's error counts in ``tune="all"`` and ``"above"``; None
+            for 0.8 on the first level and the rest on the others alike.
         first_level: atoms [features channels] to take as the first level instead of fitting them,
             such as those of a dictionary; not with ``split``.
         code_penalty: L1 weight on codes and on weights, relative to the median row norm; None for
@@ -107,12 +109,12 @@ class HierarchicalSemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
 
     def __init__(
         self,
-        n_components: tuple[int, ...] | list[int] = (100, 50, 25),
+        n_components: int | Sequence[Any] = (100, 50, 25),
         *,
-        sparsity: float | tuple[float, ...] | list[float] = 0.01,
+        sparsity: float | Sequence[float] = 0.01,
         direction: str = "merge",
         tune: str = "all",
-        level_weights: tuple[float, ...] | list[float] | None = None,
+        level_weights: Sequence[float] | None = None,
         first_level: np.ndarray | Tensor | None = None,
         code_penalty: float | None = None,
         max_iter: int | None = None,
@@ -268,7 +270,9 @@ class HierarchicalSemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Bas
             tune=self.tune,
             tune_iter=self.tune_iter,
             tune_tol=self.tune_tol,
-            seed=seeded_generator(self.random_state).initial_seed(),
+            seed=self.random_state
+            if isinstance(self.random_state, int)
+            else seeded_generator(self.random_state).initial_seed(),
             fit={
                 "max_iter": self.max_iter,
                 "tol": self.tol,

@@ -171,7 +171,7 @@ def _start(
 
 def factorised(
     settings: LevelSettings, level: int, below: AtomMatrix
-) -> tuple[Float[Tensor, "_ _"], AtomMatrix]:
+) -> tuple[Float[Tensor, "_ _"], Float[Tensor, "_ channels"]]:
     """Weights and atoms of one level from the atoms of the level below."""
     estimator = settings.level(level)
     weights = torch.as_tensor(estimator.fit_transform(below.float().cpu()))

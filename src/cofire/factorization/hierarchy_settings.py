@@ -23,18 +23,14 @@ def level_sizes(n_components: Any) -> tuple[int, ...]:
     """Atoms of every level.
 
     Raises:
-        InputError: unless they are whole numbers, two or more of them, that decrease to 1 or more.
+        InputError: unless they are whole numbers that decrease to 1 or more.
     """
-    if isinstance(n_components, str) or not isinstance(n_components, Iterable):
+    sizes = list(n_components) if isinstance(n_components, Iterable) else [n_components]
+    if not sizes or not all(isinstance(n, Integral) and not isinstance(n, bool) for n in sizes):
         raise InputError(
-            f"n_components of a hierarchy are the sizes of its levels, such as (100, 50, 25); got "
-            f"{n_components!r}."
+            f"n_components of a hierarchy must be whole numbers, the sizes of its levels such as "
+            f"(100, 50, 25); got {n_components!r}."
         )
-    sizes = list(n_components)
-    if not all(isinstance(size, Integral) and not isinstance(size, bool) for size in sizes):
-        raise InputError(f"Levels must be whole numbers, such as 100, 50, 25; got {sizes!r}.")
-    if len(sizes) < 2:
-        raise InputError(f"A hierarchy needs two levels or more, such as 100, 50; got {sizes!r}.")
     if any(fine <= coarse for fine, coarse in pairwise(sizes)):
         raise InputError(
             f"Levels must decrease, from the finest to the coarsest, such as 100, 50, 25; got "
@@ -67,14 +63,25 @@ def level_sparsities(sparsity: Any, sizes: Sequence[int]) -> tuple[float, ...]:
     return shares
 
 
+FIRST_WEIGHT = 0.8
+"""Weight of the first level in fine-tuning. Measured on layers 0 and 11 of Gemma 3 270M, levels 100,
+50, 25: it loses at most 0.005 of its explained variance, while the others come within 0.01 of what
+equal weights give them, which cost the first level up to 0.046."""
+
+
 def level_weights(weights: Any, sizes: Sequence[int]) -> tuple[float, ...]:
-    """How much each level's error counts in fine-tuning, 1 together; alike for None.
+    """How much each level's error counts in fine-tuning, 1 together.
+
+    Of None the first level gets ``FIRST_WEIGHT``, the others share the rest.
 
     Raises:
         InputError: unless there is one number above 0 a level.
     """
     if weights is None:
-        return (1.0 / len(sizes),) * len(sizes)
+        others = len(sizes) - 1
+        if not others:
+            return (1.0,)
+        return (FIRST_WEIGHT, *[(1.0 - FIRST_WEIGHT) / others] * others)
     given = _numbers(weights, sizes, "level_weights", "weights above 0")
     if not all(math.isfinite(weight) and weight > 0 for weight in given):
         raise InputError(f"level_weights must be numbers above 0; got {list(given)}.")

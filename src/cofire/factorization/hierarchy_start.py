@@ -1,7 +1,7 @@
 """Where the fine-tuning of a hierarchy begins: levels found one after the other.
 
 ``merge``    bottom-up, as published: atoms of the first level from the rows, then the atoms of
-             every level from those of the level below, D_(l-1) ≈ C_l D_l, by the same factorisation.
+             every level from those of the level below, D_(l-1) ≈ C_l D_l, by the same method.
 ``split``    top-down: the coarsest level from the rows, then every level from the rows again,
              beginning with children of the atoms above; weights by nonnegative least squares.
 ``cluster``  the alternative without factorisation: atoms of the first level from the rows, then one
@@ -27,10 +27,10 @@ from cofire.types import AtomMatrix, Float, Int, Tensor
 _SAMPLE_ROWS = 8192  # from which atoms are split
 _LARGEST_SHARE = 0.5  # of a row's code energy, from which its atom counts as what the row is about
 
-LevelFit: TypeAlias = Callable[[int, AtomMatrix | None], AtomMatrix]
+LevelFit: TypeAlias = Callable[[int, Tensor | None], Tensor]
 """Fits the atoms of one level to the rows, from given ones or from the solver's own start."""
 
-AtomFit: TypeAlias = Callable[[int, AtomMatrix], tuple[AtomMatrix, AtomMatrix]]
+AtomFit: TypeAlias = Callable[[int, Tensor], tuple[Tensor, Tensor]]
 """Factorises atoms: (level, atoms of the level below) -> (weights, atoms)."""
 
 
