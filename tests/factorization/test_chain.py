@@ -1,6 +1,7 @@
 """Block descent on a chain of factors: every step is exact, none raises the objective."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -157,7 +158,7 @@ def test_tuning_above_keeps_the_first_level_and_never_rises():
     )
     assert torch.equal(chain.atoms[0], first)
     objectives = [record.objective for record in history]
-    assert all(b <= a + 1e-9 * a for a, b in zip(objectives, objectives[1:], strict=False))
+    assert all(b <= a + 1e-9 * a for a, b in pairwise(objectives))
     assert reason == "converged"
     assert history[-1].losses[0] == pytest.approx(history[0].losses[0])
     assert history[-1].losses[2] < history[0].losses[2]

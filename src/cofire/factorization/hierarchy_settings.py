@@ -64,9 +64,9 @@ def level_sparsities(sparsity: Any, sizes: Sequence[int]) -> tuple[float, ...]:
 
 
 FIRST_WEIGHT = 0.8
-"""Weight of the first level in fine-tuning. Measured on layers 0 and 11 of Gemma 3 270M, levels 100,
-50, 25: it loses at most 0.005 of its explained variance, while the others come within 0.01 of what
-equal weights give them, which cost the first level up to 0.046."""
+"""Weight of the first level in fine-tuning. Measured on layers 0 and 11 of Gemma 3 270M with levels
+of 100, 50 and 25: it loses at most 0.005 of its explained variance, while the others come within
+0.01 of what equal weights give them, which cost the first level up to 0.046."""
 
 
 def level_weights(weights: Any, sizes: Sequence[int]) -> tuple[float, ...]:
