@@ -105,13 +105,7 @@ def find_levels(
         first_level: atoms of the first level, not to be fitted.
         callback: called with every record of the tuning.
     """
-    chain = _start(X, data, settings, first_level)
-    wide = widest_float(data.device)
-    chain = Chain(
-        [atoms.to(data.device, wide) for atoms in chain.atoms],
-        [weights.to(data.device, wide) for weights in chain.weights],
-        chain.allowed,
-    )
+    chain = _on(_start(X, data, settings, first_level), data.device, widest_float(data.device))
     penalty = settings.penalty * data.median_row_norm
     chain.round_to(data.compute_dtype)
     encoded = encode_rows(
@@ -144,6 +138,36 @@ def find_levels(
     return Levels(chain, encoded, before, history, reason)
 
 
+def levels_above(
+    first_level: AtomMatrix,
+    products: Products,
+    squared_norm: float,
+    settings: LevelSettings,
+    *,
+    callback: TuneCallback | None = None,
+) -> tuple[Chain, Chain, list[TuneRecord], TuneReason]:
+    """Find the levels above one whose atoms and codes are given and stay; reads no rows.
+
+    Args:
+        first_level: D_0, unit norm or zero.
+        products: C_0^T X and C_0^T C_0.
+        squared_norm: ||X||^2.
+        settings: ``merge`` or ``cluster``; tuned ``above`` or not at all.
+        callback: called with every record of the tuning.
+
+    Returns:
+        The chain before the tuning and after it, the tuning's history, and why it ended.
+    """
+    wide = products.gram.dtype
+    chain = _on(_above(first_level.cpu(), settings), products.gram.device, wide)
+    start = chain.copy()
+    if settings.tune == "none":
+        return start, chain, [], "none"
+    objective = chain_objective(chain, products, settings, 0.0)
+    history, reason = tune_above(chain, products, objective, squared_norm, callback=callback)
+    return start, chain, history, reason
+
+
 def _start(
     X: DataLike, data: DataMatrix, settings: LevelSettings, first_level: AtomMatrix | None
 ) -> Chain:
@@ -159,13 +183,23 @@ def _start(
             lambda level, start: _atoms(settings.level(level, init=start).fit(X))
         )
     if first_level is None:
-        first = _atoms(settings.level(0).fit(X))
-    else:
-        first = unit_atoms(first_level.to(data.device, data.compute_dtype))[0]
+        return _above(_atoms(settings.level(0).fit(X)), settings)
+    return _above(unit_atoms(first_level.to(data.compute_dtype))[0], settings)
+
+
+def _above(first: AtomMatrix, settings: LevelSettings) -> Chain:
     if settings.direction == "cluster":
         return clustered(first, settings.sizes, settings.kept)
-    return merged(
-        first, len(settings.sizes), lambda level, below: factorised(settings, level, below)
+    n_levels = len(settings.sizes)
+    return merged(first, n_levels, lambda level, below: factorised(settings, level, below))
+
+
+def _on(chain: Chain, device: torch.device, dtype: torch.dtype) -> Chain:
+    masks = chain.allowed
+    return Chain(
+        [atoms.to(device, dtype) for atoms in chain.atoms],
+        [weights.to(device, dtype) for weights in chain.weights],
+        None if masks is None else [mask.to(device) for mask in masks],
     )
 
 
