@@ -18,6 +18,9 @@ _BY_MODULE = {  # module of this package -> command -> its settings and what it 
         "fit": ("FitConfig", "Factorise activations into features and read what each means."),
         "path": ("PathConfig", "Vary k or the sparsity; an elbow plot and a suggestion for k."),
     },
+    "trees": {
+        "tree": ("TreeConfig", "Find features of features: a tree, drawn, exported and scored."),
+    },
     "browsing": {
         "features": ("FeaturesConfig", "List the features of a run; search and sort them."),
         "show": ("ShowConfig", "Show one feature: contexts, neurons, tokens, concepts."),

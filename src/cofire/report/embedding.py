@@ -16,7 +16,7 @@ _UNSAFE = re.compile(
     "[<>&\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 
-_STYLES = ("base.css", "overview.css", "explorer.css", "feature.css", "media.css")
+_STYLES = ("base.css", "overview.css", "explorer.css", "feature.css", "tree.css", "media.css")
 _SCRIPTS = (
     "text.js",
     "dom.js",
@@ -26,6 +26,7 @@ _SCRIPTS = (
     "weights.js",
     "detail.js",
     "page.js",
+    "tree.js",
 )
 
 
@@ -59,9 +60,9 @@ def stylesheet(*names: str) -> Markup:
     return Markup("\n".join(_asset(name) for name in names or _STYLES))
 
 
-def script() -> Markup:
-    """The page's script: the parts in order, in one scope of their own."""
-    parts = "\n".join(_asset(name) for name in _SCRIPTS)
+def script(*names: str) -> Markup:
+    """A page's script in one scope of its own: the named assets; the report's without any."""
+    parts = "\n".join(_asset(name) for name in names or _SCRIPTS)
     return Markup(f'\n(() => {{\n"use strict";\n{parts}\n}})();\n')
 
 

@@ -29,9 +29,12 @@ from cofire.report.figures import (
 )
 from cofire.report.payload import layer_payload
 from cofire.report.templating import page_templates
+from cofire.report.tree_page import tree_values
 from cofire.site import Site
 from cofire.store import Run
 from cofire.store.archive import write_atomically
+from cofire.store.tree_parts import stored_trees
+from cofire.structure.tree_drawing import STYLE
 
 REPORT = "report.html"
 
@@ -70,7 +73,8 @@ def render_report(run: Run) -> str:
     manifest = run.manifest
     layers = [run.features(site) for site in sites]
     figures = layer_figures(run)
-    style, code = stylesheet(), script()
+    trees = [tree_values(stored) for stored in stored_trees(run)]
+    style, code = Markup(f"{stylesheet()}\n{STYLE}" if trees else stylesheet()), script()
     return (
         page_templates()
         .get_template("report.html.j2")
@@ -98,6 +102,7 @@ def render_report(run: Run) -> str:
                 _layer(layer, row, run.objective(layer.site), sites)
                 for layer, row in zip(layers, figures, strict=True)
             ],
+            trees=trees,
             chart_size=(WIDTH, HEIGHT),
         )
     )

@@ -12,6 +12,7 @@ Layout, format version 1::
         rows.parquet                      text_id, position, token_id, token of every row
         objective.parquet                 one line a sweep of the solver
         features.parquet, contexts.parquet, neurons.parquet, vocabulary.parquet, concepts.parquet
+    trees/blocks.9.mlp.hook_post/         trees of the features of a site (tree_parts.py)
 """
 
 import shutil
@@ -294,6 +295,24 @@ class Run:
                 self._fidelity(site, record["heldout"]) if record.get("heldout") else None,
             )
         return self._features[site]
+
+    def write_part(self, part: str, write: Callable[[Path], object]) -> None:
+        """Keep a further file beside the sites, named in the manifest with its checksum.
+
+        Args:
+            part: its path within the folder, outside the folders of sites.
+            write: writes it.
+        """
+        self._archive.write(part, write)
+        self._archive.save()
+
+    def part_file(self, part: str) -> Path | None:
+        """A further file, after checking it; None where there is none.
+
+        Raises:
+            StoreError: when it does not match its checksum.
+        """
+        return self._archive.file(part) if self._archive.has(part) else None
 
     def _fidelity(self, site: Site, record: Any) -> Fidelity:
         known = {field.name for field in fields(Fidelity)}

@@ -24,12 +24,16 @@ def _below(tree: FeatureTree, node: TreeNode, indent: str) -> Iterator[str]:
 def bottom_up(tree: FeatureTree) -> Iterator[str]:
     """A line a feature of the finest level: what it belongs to, with shares, up to the top."""
     for node in tree.levels[0]:
-        steps = [node_words(node)]
-        below = node
-        for above in tree.path(node):
-            steps.append(f"{_share(below.share)}{node_words(above)}")
-            below = above
-        yield "  <  ".join(steps)
+        yield "  <  ".join(bottom_up_steps(tree, node))
+
+
+def bottom_up_steps(tree: FeatureTree, node: TreeNode) -> list[str]:
+    """A node, and everything above it with the share of what is below that goes there."""
+    steps = [node_words(node)]
+    for above in tree.path(node):
+        steps.append(f"{_share(node.share)}{node_words(above)}")
+        node = above
+    return steps
 
 
 def _share(share: float | None) -> str:
