@@ -33,6 +33,9 @@ _BY_MODULE = {  # module of this package -> command -> its settings and what it 
             "Take weight matrices apart; what each part reads and writes.",
         ),
     },
+    "trees": {
+        "tree": ("TreeConfig", "Find features of features: a tree, drawn, exported and scored."),
+    },
     "browsing": {
         "features": ("FeaturesConfig", "List the features of a run; search and sort them."),
         "show": ("ShowConfig", "Show one feature: contexts, neurons, tokens, concepts."),

@@ -16,6 +16,7 @@ from cofire.config.compare import CompareConfig, SweepConfig
 from cofire.config.fit import DemoConfig, FitConfig
 from cofire.config.judge import DoctorConfig, LabelConfig, LlmConfig, SteerConfig
 from cofire.config.path import DEFAULT_PATH, PathConfig
+from cofire.config.tree import TreeConfig
 from cofire.config.weights import WeightsConfig
 
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "ShowConfig",
     "SteerConfig",
     "SweepConfig",
+    "TreeConfig",
     "WeightsConfig",
     "read_yaml",
 ]

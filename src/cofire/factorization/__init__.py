@@ -5,6 +5,7 @@ Pure tensors in, tensors out: this package knows no model, file or text.
 
 from cofire.factorization.bcd import BlockCoordinateDescent
 from cofire.factorization.checkpoint import Checkpoint
+from cofire.factorization.hierarchy import HierarchicalSemiNMF
 from cofire.factorization.history import SweepRecord
 from cofire.factorization.mu import MultiplicativeUpdates
 from cofire.factorization.pgd import ProjectedGradient
@@ -13,6 +14,7 @@ from cofire.factorization.semi_nmf import SemiNMF
 __all__ = [
     "BlockCoordinateDescent",
     "Checkpoint",
+    "HierarchicalSemiNMF",
     "MultiplicativeUpdates",
     "ProjectedGradient",
     "SemiNMF",

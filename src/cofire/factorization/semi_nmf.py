@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, TransformerMixin
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_is_fitted
 
 from cofire.device import resolve_device
 from cofire.errors import ConvergenceWarning, InputError
@@ -33,6 +33,7 @@ from cofire.factorization.validation import (
     DataLike,
     as_source,
     as_weights,
+    checked_source,
     handed_back,
     moved,
     storage_dtype,
@@ -387,12 +388,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
         ``dtype`` None computes as wide as the input is.
         """
-        source = as_source(X)
-        shaped = X if hasattr(X, "shape") else np.broadcast_to(0.0, (1, source.n_channels))
-        try:
-            validate_data(self, shaped, reset=reset, skip_check_array=True)
-        except ValueError as error:
-            raise InputError(str(error)) from error
+        source = checked_source(self, X, reset=reset)
         device = resolve_device(self.device)
         if dtype is None:
             wide = source.wide and device.type != "mps"

@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import torch
 from scipy import sparse
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import validate_data
 
 from cofire.activations import Activations
 from cofire.device import resolve_dtype
@@ -42,6 +44,26 @@ def as_source(X: DataLike) -> RowSource:
                 f"Found array with 0 {name}(s) (shape=({n_rows}, {source.n_channels})) while a "
                 "minimum of 1 is required; X must be [rows channels] with at least one of each."
             )
+    return source
+
+
+def checked_source(estimator: BaseEstimator, X: DataLike, *, reset: bool) -> RowSource:
+    """The rows of X, checked against the channels and names of an estimator's fit.
+
+    Args:
+        estimator: gets ``n_features_in_`` and, from tables, the names of the columns.
+        X: the rows.
+        reset: whether this is the fit.
+
+    Raises:
+        InputError: as ``as_source``, and for other channels than those of the fit.
+    """
+    source = as_source(X)
+    shaped = X if hasattr(X, "shape") else np.broadcast_to(0.0, (1, source.n_channels))
+    try:
+        validate_data(estimator, shaped, reset=reset, skip_check_array=True)
+    except ValueError as error:
+        raise InputError(str(error)) from error
     return source
 
 

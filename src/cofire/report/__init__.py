@@ -5,4 +5,12 @@ from cofire.report.path_page import write_path_page
 from cofire.report.weights_pages import write_weights_pages
 from cofire.report.writing import write_report
 
-__all__ = ["write_compare_page", "write_path_page", "write_report", "write_weights_pages"]
+__all__ = [
+    "write_compare_page",
+    "write_path_page",
+    "write_report",
+    "write_tree_file",
+    "write_tree_page",
+    "write_weights_pages",
+]
+from cofire.report.tree_page import write_tree_file, write_tree_page

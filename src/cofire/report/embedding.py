@@ -16,7 +16,7 @@ _UNSAFE = re.compile(
     "[<>&\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufeff\ufffe\uffff]"
 )
 
-_STYLES = ("base.css", "overview.css", "explorer.css", "feature.css", "media.css")
+_STYLES = ("base.css", "overview.css", "explorer.css", "feature.css", "tree.css", "media.css")
 _SCRIPTS = (
     "text.js",
     "dom.js",
@@ -26,6 +26,7 @@ _SCRIPTS = (
     "weights.js",
     "detail.js",
     "page.js",
+    "tree.js",
 )
 
 
@@ -60,9 +61,7 @@ def stylesheet(*names: str) -> Markup:
 
 
 def script(*names: str) -> Markup:
-    """The page's script: the named assets in order, those of the report without any, in one scope
-    of their own.
-    """
+    """A page's script in one scope of its own: the named assets; the report's without any."""
     parts = "\n".join(_asset(name) for name in names or _SCRIPTS)
     return Markup(f'\n(() => {{\n"use strict";\n{parts}\n}})();\n')
 

@@ -30,11 +30,14 @@ from cofire.report.figures import (
 )
 from cofire.report.payload import layer_payload
 from cofire.report.templating import page_templates
+from cofire.report.tree_page import tree_values
 from cofire.site import Site
 from cofire.store import CompareFolder, Run
 from cofire.store.archive import write_atomically
 from cofire.store.diagnosing import diagnose_run
 from cofire.store.judged import judged_features
+from cofire.store.tree_parts import stored_trees
+from cofire.structure.tree_drawing import STYLE
 
 REPORT = "report.html"
 
@@ -84,7 +87,8 @@ def render_report(run: Run, comparison: CompareFolder | None = None) -> str:
     manifest = run.manifest
     layers = [run.features(site) for site in sites]
     figures = layer_figures(run)
-    style, code = stylesheet(), script()
+    trees = [tree_values(stored) for stored in stored_trees(run)]
+    style, code = Markup(f"{stylesheet()}\n{STYLE}" if trees else stylesheet()), script()
     return (
         page_templates()
         .get_template("report.html.j2")
@@ -117,6 +121,7 @@ def render_report(run: Run, comparison: CompareFolder | None = None) -> str:
             problem_words=PROBLEM_WORDS,
             compared=[] if comparison is None else _compared(run, comparison),
             reference=None if comparison is None else comparison.manifest.get("reference"),
+            trees=trees,
             chart_size=(WIDTH, HEIGHT),
         )
     )

@@ -14,6 +14,7 @@ Layout, format version 1::
         features.parquet, contexts.parquet, neurons.parquet, vocabulary.parquet, concepts.parquet
     steering/blocks.9.mlp.hook_post/, labels/blocks.9.mlp.hook_post/
                                           tables that were added later, see ``Run.add_tables``
+    trees/blocks.9.mlp.hook_post/         trees of the features of a site (tree_parts.py)
 """
 
 import shutil
@@ -327,6 +328,24 @@ class Run:
             for key in record["tables"]
         }
         return found, record
+
+    def write_part(self, part: str, write: Callable[[Path], object]) -> None:
+        """Keep a further file beside the sites, named in the manifest with its checksum.
+
+        Args:
+            part: its path within the folder, outside the folders of sites.
+            write: writes it.
+        """
+        self._archive.write(part, write)
+        self._archive.save()
+
+    def part_file(self, part: str) -> Path | None:
+        """A further file, after checking it; None where there is none.
+
+        Raises:
+            StoreError: when it does not match its checksum.
+        """
+        return self._archive.file(part) if self._archive.has(part) else None
 
     def _fidelity(self, site: Site, record: Any) -> Fidelity:
         known = {field.name for field in fields(Fidelity)}

@@ -1,0 +1,1 @@
+"""Structure among features: shared neurons, reuse, families, and features across layers."""
