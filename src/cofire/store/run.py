@@ -285,15 +285,34 @@ class Run:
             StoreError: when there are none, they are damaged, or another version wrote them.
         """
         if site not in self._features:
-            record = self._record(site)
-            tables = {name: self._table(site, name) for name in SCHEMAS}
-            self._features[site] = from_tables(
-                tables,
-                site,
-                self._fidelity(site, record.get("fit")),
-                self._fidelity(site, record["heldout"]) if record.get("heldout") else None,
-            )
+            self._features[site] = self.features_of(site, self.tables(site))
         return self._features[site]
+
+    def tables(self, site: Site) -> dict[str, pa.Table]:
+        """The tables that the features of one site are read from, see ``SCHEMAS``.
+
+        Raises:
+            StoreError: when there are none, they are damaged, or another version wrote them.
+        """
+        self._record(site)
+        return {name: self._table(site, name) for name in SCHEMAS}
+
+    def features_of(self, site: Site, tables: Mapping[str, pa.Table]) -> FeatureSet:
+        """The features that stand in some lines of the tables, with the figures of the whole.
+
+        Thousands of features with their contexts are many objects: who shows one at a time gives
+        the lines of one, and who lists them leaves out tables that a list does not need.
+
+        Raises:
+            StoreError: when the manifest lacks the figures.
+        """
+        record = self._record(site)
+        return from_tables(
+            tables,
+            site,
+            self._fidelity(site, record.get("fit")),
+            self._fidelity(site, record["heldout"]) if record.get("heldout") else None,
+        )
 
     def _fidelity(self, site: Site, record: Any) -> Fidelity:
         known = {field.name for field in fields(Fidelity)}
