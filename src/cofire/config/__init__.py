@@ -14,6 +14,7 @@ from cofire.config.browse import (
 from cofire.config.capture import CAPTURE_SETTINGS, CaptureConfig
 from cofire.config.fit import DemoConfig, FitConfig
 from cofire.config.path import DEFAULT_PATH, PathConfig
+from cofire.config.serve import ServeConfig
 
 __all__ = [
     "CAPTURE_SETTINGS",
@@ -28,6 +29,7 @@ __all__ = [
     "PathConfig",
     "ReportConfig",
     "RunsConfig",
+    "ServeConfig",
     "ShowConfig",
     "read_yaml",
 ]

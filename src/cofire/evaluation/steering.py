@@ -311,7 +311,8 @@ class Steering:
 
         def watching(drawn: Sequence[Sequence[int]], ended: Sequence[bool]) -> None:
             if watch is not None:
-                watch(list(told([Continuation(tuple(i), e) for i, e in zip(drawn, ended, strict=True)])))
+                pairs = zip(drawn, ended, strict=True)
+                watch(list(told([Continuation(tuple(ids), end) for ids, end in pairs])))
 
         found = self._generator.generate(
             self._ids[prompt],

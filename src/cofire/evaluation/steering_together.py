@@ -1,4 +1,4 @@
-"""Several features of one layer steered at once: strengths, what becomes of the next token, texts."""
+"""Several features of one layer steered at once: strengths, the next token's chances, texts."""
 
 import math
 from collections.abc import Iterator, Sequence

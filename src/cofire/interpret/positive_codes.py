@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from cofire.errors import InputError
-from cofire.types import CodeMatrix, Float, Int
+from cofire.types import CodeMatrix, Float, Int, Tensor
 
 _BLOCK_FEATURES = 256  # dense columns that are copied at once
 
@@ -43,6 +43,21 @@ class Histogram:
     counts: Int[np.ndarray, "values"]
     rows: int
     zero: int
+
+
+@dataclass(frozen=True)
+class Together:
+    """Two features on the same rows.
+
+    Attributes:
+        both: rows on which both fire.
+        jaccard: that / rows on which either does; NaN when none does.
+        cosine: cosine of the two columns of positive codes; NaN when one is zero.
+    """
+
+    both: int
+    jaccard: float
+    cosine: float
 
 
 class PositiveCodes:
@@ -103,6 +118,33 @@ class PositiveCodes:
         return Cofiring(
             found, both[found], (both[found] / either[order]).astype(float), cosine[order]
         )
+
+    def beside(self, feature: int, other: "PositiveCodes", other_feature: int) -> Together:
+        """One feature with one of another layer or run, on the same counted rows.
+
+        Raises:
+            InputError: when a feature does not exist, or the rows are not as many.
+        """
+        if other.n_rows != self.n_rows:
+            raise InputError(
+                f"Codes of {self.n_rows} rows cannot be compared with codes of {other.n_rows}."
+            )
+        one, two = self._column(feature), other._column(other_feature)
+        _, here, there = np.intersect1d(
+            one.indices, two.indices, assume_unique=True, return_indices=True
+        )
+        both, either = len(here), len(one.indices) + len(two.indices) - len(here)
+        length = self._length[feature] * other._length[other_feature]
+        product = float(one.data[here].astype(float) @ two.data[there].astype(float))
+        return Together(
+            both,
+            both / either if either else float("nan"),
+            product / float(length) if length else float("nan"),
+        )
+
+    def matrix(self) -> Float[Tensor, "rows features"]:
+        """All counted rows as one dense matrix."""
+        return torch.from_numpy(self._rows.toarray())
 
     def histogram(self, feature: int, *, bins: int = 40) -> Histogram:
         """Positive codes of the counted rows in bins of equal width from 0 to the largest.

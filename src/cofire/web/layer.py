@@ -3,17 +3,20 @@
 import threading
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from cofire.activations import TokenTable
+from cofire.corpus import Corpus
 from cofire.dictionary import Dictionary
 from cofire.interpret.positive_codes import PositiveCodes
 from cofire.interpret.reading import Feature, FeatureSet, searchable
 from cofire.report.facts import site_title
 from cofire.site import Site
 from cofire.store import Run
+from cofire.store.label_file import FILE as LABELS
 from cofire.types import Float
 from cofire.web.measures import measured
 from cofire.web.refusals import UnknownError
@@ -37,6 +40,8 @@ class ServedLayer:
 
     def __init__(self, run: Run, site: Site) -> None:
         self.site = site
+        self.manifest: Mapping[str, Any] = run.manifest
+        self.folder = run.path
         self.title = site_title(site, run.sites)
         self._run = run
         self._lock = threading.RLock()
@@ -55,6 +60,8 @@ class ServedLayer:
         listed["concepts"] = self._lines("concepts", 0)
         self.features: FeatureSet = run.features_of(site, listed)
         self.figures: Mapping[str, Float[np.ndarray, "features"]] = measured(self.features)
+        self._labels: tuple[int, dict[int, str]] = (-1, {})
+        self.given_labels()
 
     def __len__(self) -> int:
         return len(self.features)
@@ -81,6 +88,36 @@ class ServedLayer:
                 f"{len(self) - 1}."
             )
 
+    def given_labels(self) -> Mapping[int, str]:
+        """Labels that people gave, read again when their file changes.
+
+        Raises:
+            StoreError: when the file is damaged.
+        """
+        try:
+            changed = (self._run.path / LABELS).stat().st_mtime_ns
+        except OSError:
+            changed = 0
+        if self._labels[0] != changed:
+            self._labels = (changed, self._run.given_labels(self.site))
+        return self._labels[1]
+
+    def label(self, index: int) -> str:
+        """The label of a feature: the one that somebody gave, else the one cofire made."""
+        return self._labels[1].get(index, self.features[index].label)
+
+    def give_label(self, index: int, label: str | None) -> None:
+        """Give a feature a label, or take it back.
+
+        Raises:
+            UnknownError: when there is no such feature.
+            StoreError: when the run's folder cannot be written.
+        """
+        self.check(index)
+        self._run.label_feature(self.site, index, label)
+        self._labels = (-1, {})
+        self.given_labels()
+
     @cached_property
     def concepts(self) -> list[str]:
         """Concepts that are the best of some feature, in alphabetical order."""
@@ -97,6 +134,28 @@ class ServedLayer:
         """Where the features fire; read when first used."""
         with self._lock:
             return self._codes
+
+    @property
+    def text_starts(self) -> np.ndarray:
+        """The first row of every text that has rows, and one more than the last row."""
+        with self._lock:
+            return self._text_starts
+
+    @property
+    def corpus(self) -> Corpus:
+        """The texts."""
+        with self._lock:
+            return self._run.corpus
+
+    @property
+    def recorded(self) -> Mapping[str, Any]:
+        """What the manifest says of the site."""
+        return self._run.figures(self.site)
+
+    @cached_property
+    def objective(self) -> list[dict[str, Any]]:
+        """One record a sweep of the solver."""
+        return self._run.objective(self.site)
 
     @property
     def tokens(self) -> TokenTable:
@@ -117,6 +176,11 @@ class ServedLayer:
     @cached_property
     def _tokens(self) -> TokenTable:
         return self._run.tokens(self.site)
+
+    @cached_property
+    def _text_starts(self) -> np.ndarray:
+        edges = np.flatnonzero(np.diff(self._tokens.text_id)) + 1
+        return np.concatenate([[0], edges, [len(self._tokens)]])
 
     @cached_property
     def _dictionary(self) -> Dictionary:

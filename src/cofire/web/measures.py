@@ -135,9 +135,7 @@ def passing(
     """
     match = _CONDITION.fullmatch(condition)
     if match is None:
-        raise InputError(
-            "A condition is a measure, a comparison and a number, such as auroc>=0.8."
-        )
+        raise InputError("A condition is a measure, a comparison and a number, such as auroc>=0.8.")
     name, comparison, number = match.groups()
     if name not in figures:
         raise InputError(f"There is no measure {name!r}; choose one of {', '.join(NAMES)}.")

@@ -20,6 +20,8 @@ PAGES = (
     "/core",
     "/flow",
     "/weights",
+    "/comparisons",
+    "/path",
 )
 """Addresses of pages; each has a twin with ``.json`` at its end."""
 

@@ -23,6 +23,7 @@ from cofire.web.records import (
     ConceptScore,
     ContextRecord,
     CurvePoint,
+    FeatureCodes,
     FeatureList,
     FeaturePage,
     FeatureRow,
@@ -34,8 +35,11 @@ from cofire.web.records import (
     RunCard,
     SimilarFeature,
     Similars,
+    TextWindow,
     TokenLogit,
 )
+from cofire.web.refusals import UnknownError
+from cofire.web.results import kinds_of_run, lines_of_feature
 
 _LISTED_TOKENS = 5
 _RELATIVES_SHOWN = 10
@@ -53,12 +57,14 @@ def overview(key: str, card: RunCard, run: Run, layers: Sequence[ServedLayer]) -
         environment=_shown(environment(run.manifest)),
         source=method_source(run.manifest),
         licences=[readable(note) for note in licence_notes(run.manifest)],
-        layers=[_layer_overview(run, layer) for layer in layers],
+        layers=[layer_overview(layer) for layer in layers],
+        results=kinds_of_run(run.path),
     )
 
 
-def _layer_overview(run: Run, layer: ServedLayer) -> LayerOverview:
-    figures = site_figures(layer.features, run.figures(layer.site))
+def layer_overview(layer: ServedLayer) -> LayerOverview:
+    """What one layer comes to."""
+    figures = site_figures(layer.features, layer.recorded)
     return LayerOverview(
         layer=layer.site.layer,
         site=layer.site.name,
@@ -87,7 +93,7 @@ def _layer_overview(run: Run, layer: ServedLayer) -> LayerOverview:
                 relative_loss=record.get("relative_loss"),
                 seconds=record.get("seconds"),
             )
-            for number, record in enumerate(run.objective(layer.site), 1)
+            for number, record in enumerate(layer.objective, 1)
         ],
     )
 
@@ -119,7 +125,9 @@ def feature_list(
         keep &= passing(layer.figures, condition)
     if search:
         wanted = search.casefold()
-        keep &= np.array([wanted in text for text in layer.search_texts], dtype=bool)
+        given = {i: label.casefold() for i, label in layer.given_labels().items()}
+        texts = enumerate(layer.search_texts)
+        keep &= np.array([wanted in text or wanted in given.get(i, "") for i, text in texts], bool)
     for flag, present in [*((f, True) for f in flags), *((f, False) for f in without)]:
         keep &= np.array([(flag in feature.flags) == present for feature in features], bool)
     if concept is not None:
@@ -132,7 +140,7 @@ def feature_list(
         keep &= np.array([any(n == neuron for n, _ in f.neurons) for f in features], bool)
     found = np.flatnonzero(keep)
     if sort == "label":
-        labels = [features[i].label.casefold() for i in found]
+        labels = [layer.label(int(i)).casefold() for i in found]
         places = sorted(range(len(found)), key=lambda p: labels[p], reverse=order == "desc")
         found = found[places]
     else:
@@ -159,8 +167,8 @@ def feature_row(layer: ServedLayer, index: int) -> FeatureRow:
     promoted = () if feature.vocabulary is None else feature.vocabulary.promoted
     return FeatureRow(
         feature=index,
-        label=readable(feature.label),
-        edited=False,
+        label=_label(layer, index),
+        edited=index in layer.given_labels(),
         concept=None if feature.concept is None else readable(feature.concept.concept),
         sure=_sure(feature),
         flags=list(feature.flags),
@@ -185,8 +193,8 @@ def feature_page(key: str, layer: ServedLayer, index: int) -> FeaturePage:
         title=layer.title,
         feature=index,
         total=len(layer),
-        label=readable(feature.label),
-        edited=False,
+        label=_label(layer, index),
+        edited=index in layer.given_labels(),
         offline_label=readable(feature.label),
         flags=list(feature.flags),
         measures=_measures(layer, index),
@@ -212,6 +220,7 @@ def feature_page(key: str, layer: ServedLayer, index: int) -> FeaturePage:
         types=[FiringType(token=token_text(t), count=count) for t, count in feature.firing_types],
         similar=similars(key, layer, index, offset=0, limit=_RELATIVES_SHOWN).features,
         cofiring=cofirings(key, layer, index, offset=0, limit=_RELATIVES_SHOWN).features,
+        stored=lines_of_feature(layer.folder, layer.site, index),
     )
 
 
@@ -268,8 +277,49 @@ def cofirings(key: str, layer: ServedLayer, index: int, *, offset: int, limit: i
     )
 
 
+def text_window(
+    key: str, layer: ServedLayer, row: int, features: Sequence[int], *, before: int, after: int
+) -> TextWindow:
+    """Some tokens of a text around one row, with codes of some features.
+
+    Raises:
+        UnknownError: when the row or a feature does not exist.
+    """
+    tokens, starts = layer.tokens, layer.text_starts
+    if not 0 <= row < len(tokens):
+        raise UnknownError(f"Row {row} does not exist: there are rows 0 to {len(tokens) - 1}.")
+    for index in features:
+        layer.check(index)
+    text = int(np.searchsorted(starts, row, side="right")) - 1
+    first, last = int(starts[text]), int(starts[text + 1])
+    start, stop = max(first, row - before), min(last, row + after + 1)
+    text_id = int(tokens.text_id[row])
+    about = layer.corpus[text_id]
+    return TextWindow(
+        run=key,
+        layer=layer.site.layer,
+        row=row,
+        text_id=text_id,
+        label=None if about.label is None else readable(about.label),
+        split=about.split,
+        focus=row - start,
+        more_before=start - first,
+        more_after=last - stop,
+        tokens=[token_text(tokens.surface(i)) for i in range(start, stop)],
+        features=[
+            FeatureCodes(
+                feature=index,
+                label=_label(layer, index),
+                max_code=layer.features[index].max_code,
+                codes=layer.codes.window(index, start, stop).tolist(),
+            )
+            for index in features
+        ],
+    )
+
+
 def _label(layer: ServedLayer, index: int) -> str:
-    return readable(layer.features[index].label)
+    return readable(layer.label(index))
 
 
 def _measures(layer: ServedLayer, index: int) -> dict[str, float | None]:

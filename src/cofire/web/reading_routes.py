@@ -4,11 +4,24 @@ from importlib.metadata import version
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
+from pydantic import Field
 
+from cofire.errors import InputError
 from cofire.web import reading
+from cofire.web.beside import LayerPairing, Side, features_beside
 from cofire.web.measures import NAMES
 from cofire.web.problems import responses
-from cofire.web.records import Cofirings, FeatureList, FeaturePage, Overview, RunList, Similars
+from cofire.web.records import (
+    Cofirings,
+    FeatureList,
+    FeaturePage,
+    FeaturesBeside,
+    LayersBeside,
+    Overview,
+    RunList,
+    Similars,
+    TextWindow,
+)
 from cofire.web.shelf import Shelf
 
 Key = Annotated[str, Path(description="Key of the run, as in the list of runs.", max_length=100)]
@@ -16,6 +29,9 @@ Layer = Annotated[int, Path(description="Layer, counted from 0.", ge=0, le=100_0
 FeatureNumber = Annotated[int, Path(description="Number of the feature.", ge=0, le=10_000_000)]
 Offset = Annotated[int, Query(ge=0, le=10_000_000, description="How many to skip.")]
 Limit = Annotated[int, Query(ge=1, le=500, description="How many to give at most.")]
+FeatureIndex = Annotated[int, Field(ge=0, le=10_000_000)]
+_PLACE = r"^[A-Za-z0-9._=+-]{1,100}/[0-9]{1,6}(/[0-9]{1,8})?$"
+_ERRORS = responses(404, 409, 422)
 Sort = Literal[(*NAMES, "label")]  # type: ignore[valid-type]
 Flag = Literal["dead", "duplicate", "one-token"]
 
@@ -23,12 +39,13 @@ Flag = Literal["dead", "duplicate", "one-token"]
 def reading_routes(shelf: Shelf) -> APIRouter:
     """The routes over some runs."""
     routes = APIRouter(tags=["reading"])
+    pairing = LayerPairing()
 
     @routes.get("/index.json", summary="All runs")
     def run_list() -> RunList:
         return RunList(cofire_version=version("cofire"), runs=shelf.cards())
 
-    @routes.get("/runs/{run}.json", summary="One run", responses=responses(404, 409, 422))
+    @routes.get("/runs/{run}.json", summary="One run", responses=_ERRORS)
     def overview(run: Key) -> Overview:
         card = shelf.card(run)
         opened = shelf.run(run)
@@ -38,7 +55,7 @@ def reading_routes(shelf: Shelf) -> APIRouter:
     @routes.get(
         "/runs/{run}/{layer}/features.json",
         summary="The features of a layer: searched, filtered, sorted, paged",
-        responses=responses(404, 409, 422),
+        responses=_ERRORS,
     )
     def features(
         run: Key,
@@ -92,7 +109,7 @@ def reading_routes(shelf: Shelf) -> APIRouter:
     @routes.get(
         "/runs/{run}/{layer}/features/{feature}.json",
         summary="Everything about one feature",
-        responses=responses(404, 409, 422),
+        responses=_ERRORS,
     )
     def feature_page(run: Key, layer: Layer, feature: FeatureNumber) -> FeaturePage:
         return reading.feature_page(run, shelf.layer(run, layer), feature)
@@ -100,7 +117,7 @@ def reading_routes(shelf: Shelf) -> APIRouter:
     @routes.get(
         "/runs/{run}/{layer}/features/{feature}/similar.json",
         summary="Features with similar atoms",
-        responses=responses(404, 409, 422),
+        responses=_ERRORS,
     )
     def similar(
         run: Key, layer: Layer, feature: FeatureNumber, offset: Offset = 0, limit: Limit = 50
@@ -110,11 +127,51 @@ def reading_routes(shelf: Shelf) -> APIRouter:
     @routes.get(
         "/runs/{run}/{layer}/features/{feature}/cofiring.json",
         summary="Features that fire on the same tokens",
-        responses=responses(404, 409, 422),
+        responses=_ERRORS,
     )
     def cofiring(
         run: Key, layer: Layer, feature: FeatureNumber, offset: Offset = 0, limit: Limit = 50
     ) -> Cofirings:
         return reading.cofirings(run, shelf.layer(run, layer), feature, offset=offset, limit=limit)
+
+    @routes.get(
+        "/runs/{run}/{layer}/rows/{row}.json",
+        summary="A stored text around one row, with codes",
+        responses=_ERRORS,
+    )
+    def text_window(
+        run: Key,
+        layer: Layer,
+        row: Annotated[int, Path(ge=0, le=10**12, description="Row of the codes.")],
+        feature: Annotated[
+            list[FeatureIndex], Query(max_length=20, description="Whose codes; repeatable.")
+        ] = [],  # noqa: B006
+        before: Annotated[int, Query(ge=0, le=1000, description="Tokens before the row.")] = 60,
+        after: Annotated[int, Query(ge=0, le=1000, description="Tokens after it.")] = 60,
+    ) -> TextWindow:
+        served = shelf.layer(run, layer)
+        return reading.text_window(run, served, row, feature, before=before, after=after)
+
+    @routes.get(
+        "/compare.json",
+        summary="Two features, or two layers, side by side",
+        responses=_ERRORS,
+    )
+    def compare(
+        a: Annotated[str, Query(pattern=_PLACE, description="RUN/LAYER or RUN/LAYER/FEATURE.")],
+        b: Annotated[str, Query(pattern=_PLACE, description="The same kind of place.")],
+        offset: Offset = 0,
+        limit: Limit = 100,
+    ) -> Annotated[FeaturesBeside | LayersBeside, Field(discriminator="kind")]:
+        sides, features = [], []
+        for place in (a, b):
+            key, layer, *feature = place.split("/")
+            sides.append(Side(key, shelf.layer(key, int(layer))))
+            features += [int(number) for number in feature]
+        if len(features) == 1:
+            raise InputError("Compare two features or two layers: RUN/LAYER/FEATURE or RUN/LAYER.")
+        if features:
+            return features_beside(sides[0], features[0], sides[1], features[1])
+        return pairing.beside(*sides, offset=offset, limit=limit)
 
     return routes

@@ -52,6 +52,11 @@ class Shelf:
         """Keys of all runs, in the order in which they were given."""
         return list(self._places)
 
+    @property
+    def folders(self) -> dict[str, Path]:
+        """Folders of all runs by their keys."""
+        return dict(self._places)
+
     def cards(self) -> list[RunCard]:
         """One card a run, also for those that cannot be read."""
         return [self.card(key) for key in self._places]

@@ -29,6 +29,8 @@ from cofire.web.records.runs import (
     RunCard,
     RunList,
 )
+from cofire.web.records.side_by_side import FeaturesBeside, LayersBeside
+from cofire.web.records.texts import FeatureCodes, TextWindow
 
 __all__ = [
     "CodeHistogram",
@@ -38,11 +40,14 @@ __all__ = [
     "ConceptScore",
     "ContextRecord",
     "CurvePoint",
+    "FeatureCodes",
     "FeatureList",
     "FeaturePage",
     "FeatureRow",
+    "FeaturesBeside",
     "FiringType",
     "LayerOverview",
+    "LayersBeside",
     "MeasureRange",
     "NeuronWeight",
     "Overview",
@@ -52,5 +57,6 @@ __all__ = [
     "RunList",
     "SimilarFeature",
     "Similars",
+    "TextWindow",
     "TokenLogit",
 ]

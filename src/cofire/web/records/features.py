@@ -1,6 +1,6 @@
 """Features: their list, and everything about one."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -191,3 +191,7 @@ class FeaturePage(Record):
     types: list[FiringType] = Field(description="Most frequent first.")
     similar: list[SimilarFeature] = Field(description="The first of .../similar.json.")
     cofiring: list[CofiringFeature] = Field(description="The first of .../cofiring.json.")
+    stored: dict[str, list[dict[str, Any]]] = Field(
+        description="Lines about the feature in tables that other commands added to the run, such "
+        "as steering/steering_cells; absent where there are none."
+    )

@@ -84,3 +84,6 @@ class Overview(Record):
     source: str | None = Field(description="Paper or library of the method.")
     licences: list[str]
     layers: list[LayerOverview]
+    results: list[str] = Field(
+        description="Kinds of results that other commands added to the run, such as steering."
+    )
