@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +17,7 @@ from cofire.report.facts import site_title
 from cofire.site import Site
 from cofire.store import Run
 from cofire.store.label_file import FILE as LABELS
+from cofire.store.text_file import TEXTS
 from cofire.types import Float
 from cofire.web.measures import measured
 from cofire.web.refusals import UnknownError
@@ -142,10 +143,15 @@ class ServedLayer:
             return self._text_starts
 
     @property
-    def corpus(self) -> Corpus:
-        """The texts."""
+    def corpus(self) -> Corpus | None:
+        """The texts; None where the run was made without keeping them."""
         with self._lock:
-            return self._run.corpus
+            return self._corpus
+
+    @property
+    def counted(self) -> Literal["train", "all"]:
+        """Which rows ``codes`` counts: all where it is not known which are held out."""
+        return "all" if self.corpus is None else "train"
 
     @property
     def recorded(self) -> Mapping[str, Any]:
@@ -188,8 +194,15 @@ class ServedLayer:
 
     @cached_property
     def _codes(self) -> PositiveCodes:
-        trained = np.array([text.split != "heldout" for text in self._run.corpus], dtype=bool)
-        return PositiveCodes(self._run.codes(self.site), trained[self._tokens.text_id])
+        rows = None
+        if self._corpus is not None:
+            trained = np.array([text.split != "heldout" for text in self._corpus], dtype=bool)
+            rows = trained[self._tokens.text_id]
+        return PositiveCodes(self._run.codes(self.site), rows)
+
+    @cached_property
+    def _corpus(self) -> Corpus | None:
+        return self._run.corpus if TEXTS in self.manifest["parts"] else None
 
     def _lines(self, name: str, index: int) -> pa.Table:
         start, stop = self._starts[name][index : index + 2]

@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from cofire.errors import CofireError, InputError, ModelError
+from cofire.errors import CofireError, DataError, InputError, ModelError, StoreError
 from cofire.web.records import Problem
 from cofire.web.refusals import BusyError, NoModelError, UnknownError, UnreadableError
 
@@ -20,6 +20,8 @@ _STATUS: tuple[tuple[type[CofireError], int], ...] = (
     (BusyError, 429),
     (NoModelError, 503),
     (ModelError, 503),
+    (StoreError, 409),
+    (DataError, 422),
     (InputError, 422),
 )
 

@@ -211,6 +211,7 @@ def feature_page(key: str, layer: ServedLayer, index: int) -> FeaturePage:
         histogram=CodeHistogram(
             edges=histogram.edges.tolist(),
             counts=histogram.counts.tolist(),
+            of=layer.counted,
             rows=histogram.rows,
             zero=histogram.zero,
         ),
@@ -258,6 +259,7 @@ def cofirings(key: str, layer: ServedLayer, index: int, *, offset: int, limit: i
     found = layer.codes.cofiring(index)
     page = range(offset, min(offset + limit, len(found.features)))
     return Cofirings(
+        of=layer.counted,
         run=key,
         layer=layer.site.layer,
         feature=index,
@@ -294,14 +296,14 @@ def text_window(
     first, last = int(starts[text]), int(starts[text + 1])
     start, stop = max(first, row - before), min(last, row + after + 1)
     text_id = int(tokens.text_id[row])
-    about = layer.corpus[text_id]
+    about = None if layer.corpus is None else layer.corpus[text_id]
     return TextWindow(
         run=key,
         layer=layer.site.layer,
         row=row,
         text_id=text_id,
-        label=None if about.label is None else readable(about.label),
-        split=about.split,
+        label=None if about is None or about.label is None else readable(about.label),
+        split=None if about is None else about.split,
         focus=row - start,
         more_before=start - first,
         more_after=last - stop,

@@ -1,5 +1,6 @@
 """What every request and answer must keep to, whatever the routes do."""
 
+import asyncio
 import ipaddress
 import logging
 import secrets
@@ -15,8 +16,11 @@ from cofire.web.problems import problem
 _logger = logging.getLogger(__name__)
 
 TOKEN_HEADER = "X-Cofire-Token"
-MAX_BODY = 65_536
+MAX_BODY = 131_072
 """Bytes of a request's body."""
+
+_TOO_LARGE = f"A request may have {MAX_BODY:,} bytes at most."
+_BODY_SECONDS = 10.0
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
@@ -73,7 +77,18 @@ class Guard:
         if refusal is not None:
             await problem(*refusal)(scope, receive, answer)
             return
-        await self._app(scope, _Limited(receive), answer)
+        if scope["method"] in _READING:
+            await self._app(scope, receive, answer)
+            return
+        try:
+            body = await asyncio.wait_for(_body(receive), _BODY_SECONDS)
+        except TimeoutError:
+            await problem(408, "The request did not come whole in time.")(scope, receive, answer)
+            return
+        if body is None:
+            await problem(413, _TOO_LARGE)(scope, receive, answer)
+            return
+        await self._app(scope, _Received(body, receive), answer)
 
     def _refusal(self, method: str, headers: Headers) -> tuple[int, str] | None:
         """Status and sentence for a request that is not let in."""
@@ -92,7 +107,7 @@ class Guard:
             return 403, "Requests from other pages are refused."
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > MAX_BODY:
-            return 413, f"A request may have {MAX_BODY:,} bytes at most."
+            return 413, _TOO_LARGE
         if method not in _READING and not secrets.compare_digest(
             headers.get(TOKEN_HEADER, "").encode(), self._token.encode()
         ):
@@ -120,19 +135,30 @@ def _is_number_address(name: str) -> bool:
     return True
 
 
-class _Limited:
-    """Receives a request's body as far as the limit; what is longer ends as a broken request."""
+async def _body(receive: Receive) -> bytes | None:
+    """The whole body of a request; None when it is longer than the limit."""
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > MAX_BODY:
+            return None
+        if not message.get("more_body", False):
+            return body
 
-    def __init__(self, receive: Receive) -> None:
+
+class _Received:
+    """Gives a body that was received already, then whatever comes after it."""
+
+    def __init__(self, body: bytes, receive: Receive) -> None:
+        self._body: bytes | None = body
         self._receive = receive
-        self._left = MAX_BODY
 
     async def __call__(self) -> Message:
-        message = await self._receive()
-        self._left -= len(message.get("body", b""))
-        if self._left < 0:
-            return {"type": "http.disconnect"}
-        return message
+        body, self._body = self._body, None
+        if body is None:
+            return await self._receive()
+        return {"type": "http.request", "body": body, "more_body": False}
 
 
 class _Answer:

@@ -1,12 +1,18 @@
 """Features: their list, and everything about one."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from cofire.web.records.base import Record
 
 Flag = Literal["dead", "duplicate", "one-token"]
+
+
+CountedRows = Annotated[
+    Literal["train", "all"],
+    Field(description="Rows that were counted: all where it is not known which are held out."),
+]
 
 
 class MeasureRange(Record):
@@ -114,11 +120,12 @@ class FiringType(Record):
 
 
 class CodeHistogram(Record):
-    """How the positive codes of the training rows are spread."""
+    """How positive codes are spread."""
 
     edges: list[float] = Field(description="One more than ``counts``.")
     counts: list[int]
-    rows: int = Field(description="Training rows.")
+    of: CountedRows
+    rows: int = Field(description="Rows that were counted.")
     zero: int = Field(description="Rows whose code is not above 0.")
 
 
@@ -147,7 +154,7 @@ class CofiringFeature(Record):
 
     feature: int
     label: str
-    both: int = Field(description="Training rows on which both fire.")
+    both: int = Field(description="Rows on which both fire.")
     jaccard: float = Field(description="both / rows on which either fires.")
     cosine: float = Field(description="Cosine of the two code columns.")
 
@@ -155,6 +162,7 @@ class CofiringFeature(Record):
 class Cofirings(Record):
     """Features that fire on the same tokens, largest cosine of codes first."""
 
+    of: CountedRows
     run: str
     layer: int
     feature: int

@@ -22,7 +22,7 @@ class TextWindow(Record):
     row: int
     text_id: int
     label: str | None = Field(description="Concept of the text.")
-    split: str = Field(description="train or heldout.")
+    split: str | None = Field(description="train or heldout; null when it is not known.")
     focus: int = Field(description="Index of the row's own token.")
     more_before: int = Field(description="Tokens of the text before the window.")
     more_after: int
