@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 
 from cofire.web import create_app
+from cofire.web.serving import server_settings
 
 TOKEN = "test-token"
 
@@ -105,9 +106,7 @@ class Server:
 def serving(runs: Sequence[Path], **options: Any) -> Iterator[Server]:
     """The app in a thread of this process, so that type checks watch it."""
     app = create_app(runs, token=TOKEN, **options)
-    server = uvicorn.Server(
-        uvicorn.Config(app, port=0, log_level="warning", ws="none", timeout_graceful_shutdown=1)
-    )
+    server = uvicorn.Server(server_settings(app))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

@@ -251,7 +251,7 @@ def test_the_openapi_document_describes_every_twin(server: Server):
 
 
 def test_a_run_without_vocabulary_or_heldout_texts_is_served(tmp_path: Path):
-    from report.sample_run import make_run
+    from sample_run import make_run
 
     make_run(tmp_path / "plain", change=lambda feature: feature)
     with serving([tmp_path / "plain"]) as server:

@@ -46,8 +46,8 @@ _LOOK_SECONDS = 0.05
 _BEAT_SECONDS = 15.0
 
 _MISSING = responses(404, 422)
-_REFUSALS = responses(403, 404, 409, 413, 422)
-_COMPUTING = responses(403, 404, 409, 413, 422, 429, 503)
+_REFUSALS = responses(400, 403, 404, 408, 409, 413, 422)
+_COMPUTING = responses(400, 403, 404, 408, 409, 413, 422, 429, 503)
 _EVENTS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "`event: job` with the whole job at every change, `event: end` after it.",

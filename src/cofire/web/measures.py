@@ -11,9 +11,8 @@ from cofire.errors import InputError
 from cofire.interpret.reading import Feature
 from cofire.types import Bool, Float
 
-_CONDITION = re.compile(
-    r"([a-z_]{1,40})(<=|>=|<|>|=)(-?[0-9]{1,18}(?:\.[0-9]{0,18})?(?:e-?[0-9]{1,3})?)"
-)
+_COMPARED = r"(<=|>=|<|>|=)(-?[0-9]{1,18}(\.[0-9]{1,18})?(e-?[0-9]{1,3})?)"
+_CONDITION = re.compile(f"([a-z_]{{1,40}}){_COMPARED}")
 _COMPARISONS: Mapping[str, Callable[..., np.ndarray]] = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -113,6 +112,9 @@ MEASURES: tuple[FeatureMeasure, ...] = (
 
 NAMES: tuple[str, ...] = tuple(measure.name for measure in MEASURES)
 
+CONDITION_PATTERN = f"^({'|'.join(NAMES)}){_COMPARED}$"
+"""What a condition looks like, for the OpenAPI document."""
+
 
 def measured(features: Sequence[Feature]) -> dict[str, Float[np.ndarray, "features"]]:
     """Every measure of every feature; NaN where there is none."""
@@ -136,7 +138,7 @@ def passing(
     match = _CONDITION.fullmatch(condition)
     if match is None:
         raise InputError("A condition is a measure, a comparison and a number, such as auroc>=0.8.")
-    name, comparison, number = match.groups()
+    name, comparison, number = match.groups()[:3]
     if name not in figures:
         raise InputError(f"There is no measure {name!r}; choose one of {', '.join(NAMES)}.")
     with np.errstate(invalid="ignore"):

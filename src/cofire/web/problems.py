@@ -1,6 +1,5 @@
 """Errors as answers: always JSON, always one sentence."""
 
-import logging
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -11,8 +10,6 @@ from starlette.responses import JSONResponse
 from cofire.errors import CofireError, DataError, InputError, ModelError, StoreError
 from cofire.web.records import Problem
 from cofire.web.refusals import BusyError, NoModelError, UnknownError, UnreadableError
-
-_logger = logging.getLogger(__name__)
 
 _STATUS: tuple[tuple[type[CofireError], int], ...] = (
     (UnknownError, 404),
@@ -35,6 +32,7 @@ _SAID = {
     403: "The token is missing or wrong, or the request comes from another page.",
     404: "There is no such run, layer, feature or job.",
     409: "It exists but cannot be read now: still being written, or files are missing.",
+    408: "The request did not come whole in time.",
     413: "The request is too large.",
     422: "A parameter is not as it should be.",
     429: "Too much is waiting already.",
@@ -57,7 +55,6 @@ def add_problems(app: FastAPI) -> None:
     app.add_exception_handler(CofireError, _known)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 async def _known(_request: Request, error: Exception) -> JSONResponse:
@@ -83,8 +80,8 @@ async def _refused(_request: Request, error: Exception) -> JSONResponse:
     return answer
 
 
-async def _unexpected(_request: Request, error: Exception) -> JSONResponse:
-    _logger.error("A request failed", exc_info=error)
+def unforeseen(error: Exception) -> JSONResponse:
+    """The answer to a request that met an error of cofire's own."""
     return problem(
         500, f"cofire failed on this request ({type(error).__name__}); its log has the details."
     )

@@ -4,12 +4,12 @@ from importlib.metadata import version
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from cofire.errors import InputError
 from cofire.web import reading
 from cofire.web.beside import LayerPairing, Side, features_beside
-from cofire.web.measures import NAMES
+from cofire.web.measures import CONDITION_PATTERN, NAMES
 from cofire.web.problems import responses
 from cofire.web.records import (
     Cofirings,
@@ -30,6 +30,7 @@ FeatureNumber = Annotated[int, Path(description="Number of the feature.", ge=0, 
 Offset = Annotated[int, Query(ge=0, le=10_000_000, description="How many to skip.")]
 Limit = Annotated[int, Query(ge=1, le=500, description="How many to give at most.")]
 FeatureIndex = Annotated[int, Field(ge=0, le=10_000_000)]
+Condition = Annotated[str, WithJsonSchema({"type": "string", "pattern": CONDITION_PATTERN})]
 _PLACE = r"^[A-Za-z0-9._=+-]{1,100}/[0-9]{1,6}(/[0-9]{1,8})?$"
 _ERRORS = responses(404, 409, 422)
 Sort = Literal[(*NAMES, "label")]  # type: ignore[valid-type]
@@ -77,7 +78,7 @@ def reading_routes(shelf: Shelf) -> APIRouter:
             str | None, Query(max_length=200, description="Whose best concept is this one.")
         ] = None,
         where: Annotated[
-            list[str],
+            list[Condition],
             Query(max_length=10, description="Conditions on measures, such as auroc>=0.8."),
         ] = [],  # noqa: B006 (FastAPI copies it)
         flag: Annotated[list[Flag], Query(max_length=3, description="With this flag.")] = [],  # noqa: B006

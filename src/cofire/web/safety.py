@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from cofire.web.problems import problem
+from cofire.web.problems import problem, unforeseen
 
 _logger = logging.getLogger(__name__)
 
@@ -77,18 +77,23 @@ class Guard:
         if refusal is not None:
             await problem(*refusal)(scope, receive, answer)
             return
-        if scope["method"] in _READING:
-            await self._app(scope, receive, answer)
-            return
+        if scope["method"] not in _READING:
+            try:
+                body = await asyncio.wait_for(_body(receive), _BODY_SECONDS)
+            except TimeoutError:
+                late = problem(408, "The request did not come whole in time.")
+                await late(scope, receive, answer)
+                return
+            if body is None:
+                await problem(413, _TOO_LARGE)(scope, receive, answer)
+                return
+            receive = _Received(body, receive)
         try:
-            body = await asyncio.wait_for(_body(receive), _BODY_SECONDS)
-        except TimeoutError:
-            await problem(408, "The request did not come whole in time.")(scope, receive, answer)
-            return
-        if body is None:
-            await problem(413, _TOO_LARGE)(scope, receive, answer)
-            return
-        await self._app(scope, _Received(body, receive), answer)
+            await self._app(scope, receive, answer)
+        except Exception as error:
+            _logger.exception("A request failed")
+            if not answer.begun:
+                await unforeseen(error)(scope, receive, answer)
 
     def _refusal(self, method: str, headers: Headers) -> tuple[int, str] | None:
         """Status and sentence for a request that is not let in."""
@@ -167,9 +172,11 @@ class _Answer:
     def __init__(self, send: Send) -> None:
         self._send = send
         self._held: MutableMapping[str, Any] | None = None
+        self.begun = False
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
+            self.begun = True
             headers = MutableHeaders(scope=message)
             for name, value in _HEADERS.items():
                 headers[name] = value

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import uvicorn
+from fastapi import FastAPI
 
 from cofire.config import ServeConfig
 from cofire.errors import CofireError, InputError
@@ -51,21 +52,25 @@ def serve(config: ServeConfig, announce: Callable[[str], object]) -> None:
             "changing and computing need the token.",
             port,
         )
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            ws="none",
-            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
-        )
-    )
+    server = uvicorn.Server(server_settings(app))
     threading.Thread(target=_read_ahead, args=(shelf,), daemon=True).start()
     announce(f"http://{_shown(config.host)}:{port}/#token={app.state.token}")
     with listening, suppress(KeyboardInterrupt):
         server.run(sockets=[listening])
+
+
+def server_settings(app: FastAPI) -> uvicorn.Config:
+    """How uvicorn serves the app."""
+    return uvicorn.Config(
+        app,
+        port=0,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        ws="none",
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:
