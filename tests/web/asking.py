@@ -91,7 +91,7 @@ class Server:
         finally:
             connection.close()
 
-    def wait_for_job(self, job: str, *states: str, seconds: float = 120) -> Any:
+    def wait_for_job(self, job: str, *states: str, seconds: float = 300) -> Any:
         """A steering job once it is in one of these states."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:

@@ -91,6 +91,11 @@ def test_a_damaged_part_is_a_sentence_about_its_layer_only(copied: Run, part):
         assert f"{part}." in answer.json["error"]
         assert "corrupted" in answer.json["error"]
         assert server.ask("/runs/tiny/2/features/1.json").status == 200
+        page = server.ask("/runs/tiny.json").json
+        assert 2 in [layer["layer"] for layer in page["layers"]]
+        if part in ("features", "contexts"):  # the others are read when they are needed
+            assert [layer["layer"] for layer in page["layers"]] == [2]
+            assert "corrupted" in page["problems"][0]
 
 
 def test_a_damaged_file_of_labels_is_a_sentence(copied: Run):

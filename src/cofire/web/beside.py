@@ -2,7 +2,8 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,8 +22,10 @@ from cofire.web.records.side_by_side import (
     LayerSide,
     SharedNeuron,
 )
+from cofire.web.refusals import BusyError
 
 _MATCHINGS_KEPT = 8
+_MOST_WAITING = 4
 _MOST_CODES = 100_000_000  # entries of a matrix of codes that is compared whole
 _TYPES_SHOWN = 100
 
@@ -93,9 +96,21 @@ class LayerPairing:
             OrderedDict()
         )
         self._lock = threading.Lock()
+        self._places = threading.BoundedSemaphore(_MOST_WAITING)
+
+    @contextmanager
+    def _released(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            self._places.release()
 
     def beside(self, first: Side, second: Side, *, offset: int, limit: int) -> LayersBeside:
-        """Two layers with their features paired one to one."""
+        """Two layers with their features paired one to one.
+
+        Raises:
+            BusyError: when as many wait for a pairing as may.
+        """
         by, notes = _comparable(first.layer, second.layer)
         matching = None if by is None else self._matching(first, second, by)
         pairs: list[FeaturePair] = []
@@ -132,7 +147,10 @@ class LayerPairing:
 
     def _matching(self, first: Side, second: Side, by: Literal["atoms", "codes"]) -> Matching:
         place = (first.key, first.layer.site, second.key, second.layer.site, by)
-        with self._lock:  # one at a time: it may take seconds, and the next one may want the same
+        if not self._places.acquire(blocking=False):
+            raise BusyError("Other layers are being compared; try again in a moment.")
+        # One at a time: it may take seconds, and the next one may want the same.
+        with self._released(), self._lock:
             known = self._kept.get(place)
             if known is not None and known[:2] == (first.layer, second.layer):
                 self._kept.move_to_end(place)

@@ -129,4 +129,6 @@ def _awaited(
         return future.result(timeout=_PATIENCE)
     except FutureTimeout as error:
         future.cancel()
-        raise BusyError("The model is busy with other work; try again in a moment.") from error
+        raise BusyError(
+            "The model is being loaded or busy with other work; try again in a moment."
+        ) from error

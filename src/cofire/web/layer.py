@@ -1,7 +1,7 @@
 """One layer of a run as the explorer reads it: lists from memory, contexts a feature at a time."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cached_property
 from typing import Any, Literal
 
@@ -102,6 +102,11 @@ class ServedLayer:
         if self._labels[0] != changed:
             self._labels = (changed, self._run.given_labels(self.site))
         return self._labels[1]
+
+    @property
+    def edited(self) -> Collection[int]:
+        """Features whose label somebody gave, as of the last ``given_labels``."""
+        return self._labels[1].keys()
 
     def label(self, index: int) -> str:
         """The label of a feature: the one that somebody gave, else the one cofire made."""

@@ -35,6 +35,7 @@ from cofire.web.records.live import (
     TestResult,
 )
 from cofire.web.refusals import BusyError, UnreadableError
+from cofire.web.safety import escaped
 from cofire.web.shelf import Shelf
 from cofire.web.steering_jobs import SteeringJob, SteeringJobs
 
@@ -183,7 +184,8 @@ async def _events(jobs: SteeringJobs, job: SteeringJob, watched: _Watched) -> As
             record = jobs.now(job)
             if record.version != seen or record.place != place:
                 seen, place, quiet = record.version, record.place, 0.0
-                yield f"id: {seen}\nevent: job\ndata: {record.model_dump_json()}\n\n".encode()
+                data = escaped(record.model_dump_json().encode())
+                yield b"id: %d\nevent: job\ndata: %b\n\n" % (seen, data)
             if record.state in ("done", "cancelled", "failed"):
                 yield b"event: end\ndata: {}\n\n"
                 return

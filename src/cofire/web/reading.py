@@ -47,8 +47,10 @@ _RELATIVES_SHOWN = 10
 Order = Literal["asc", "desc"]
 
 
-def overview(key: str, card: RunCard, run: Run, layers: Sequence[ServedLayer]) -> Overview:
-    """The first page of a run."""
+def overview(
+    key: str, card: RunCard, run: Run, layers: Sequence[ServedLayer], problems: Sequence[str]
+) -> Overview:
+    """The first page of a run: the layers that can be read, and why others cannot."""
     return Overview(
         run=key,
         card=card,
@@ -58,6 +60,7 @@ def overview(key: str, card: RunCard, run: Run, layers: Sequence[ServedLayer]) -
         source=method_source(run.manifest),
         licences=[readable(note) for note in licence_notes(run.manifest)],
         layers=[layer_overview(layer) for layer in layers],
+        problems=list(problems),
         results=kinds_of_run(run.path),
     )
 
@@ -119,15 +122,15 @@ def feature_list(
     Raises:
         InputError: for a condition that is none.
     """
-    features = layer.features
+    features, given = layer.features, layer.given_labels()
     keep = np.ones(len(features), dtype=bool)
     for condition in where:
         keep &= passing(layer.figures, condition)
     if search:
         wanted = search.casefold()
-        given = {i: label.casefold() for i, label in layer.given_labels().items()}
+        folded = {i: label.casefold() for i, label in given.items()}
         texts = enumerate(layer.search_texts)
-        keep &= np.array([wanted in text or wanted in given.get(i, "") for i, text in texts], bool)
+        keep &= np.array([wanted in text or wanted in folded.get(i, "") for i, text in texts], bool)
     for flag, present in [*((f, True) for f in flags), *((f, False) for f in without)]:
         keep &= np.array([(flag in feature.flags) == present for feature in features], bool)
     if concept is not None:
@@ -168,7 +171,7 @@ def feature_row(layer: ServedLayer, index: int) -> FeatureRow:
     return FeatureRow(
         feature=index,
         label=_label(layer, index),
-        edited=index in layer.given_labels(),
+        edited=index in layer.edited,
         concept=None if feature.concept is None else readable(feature.concept.concept),
         sure=_sure(feature),
         flags=list(feature.flags),
@@ -185,6 +188,7 @@ def feature_page(key: str, layer: ServedLayer, index: int) -> FeaturePage:
         UnknownError: when there is no such feature.
     """
     feature = layer.feature(index)
+    layer.given_labels()
     projection = feature.vocabulary
     histogram = layer.codes.histogram(index)
     return FeaturePage(
@@ -194,7 +198,7 @@ def feature_page(key: str, layer: ServedLayer, index: int) -> FeaturePage:
         feature=index,
         total=len(layer),
         label=_label(layer, index),
-        edited=index in layer.given_labels(),
+        edited=index in layer.edited,
         offline_label=readable(feature.label),
         flags=list(feature.flags),
         measures=_measures(layer, index),

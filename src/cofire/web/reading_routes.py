@@ -22,6 +22,7 @@ from cofire.web.records import (
     Similars,
     TextWindow,
 )
+from cofire.web.refusals import UnreadableError
 from cofire.web.shelf import Shelf
 
 Key = Annotated[str, Path(description="Key of the run, as in the list of runs.", max_length=100)]
@@ -50,8 +51,13 @@ def reading_routes(shelf: Shelf) -> APIRouter:
     def overview(run: Key) -> Overview:
         card = shelf.card(run)
         opened = shelf.run(run)
-        layers = [shelf.layer(run, number) for number in card.layers]
-        return reading.overview(run, card, opened, layers)
+        layers, problems = [], [] if card.problem is None else [card.problem]
+        for number in card.layers:
+            try:
+                layers.append(shelf.layer(run, number))
+            except UnreadableError as error:
+                problems.append(str(error))
+        return reading.overview(run, card, opened, layers, problems)
 
     @routes.get(
         "/runs/{run}/{layer}/features.json",
@@ -156,7 +162,7 @@ def reading_routes(shelf: Shelf) -> APIRouter:
     @routes.get(
         "/compare.json",
         summary="Two features, or two layers, side by side",
-        responses=_ERRORS,
+        responses=responses(404, 409, 422, 429),
     )
     def compare(
         a: Annotated[str, Query(pattern=_PLACE, description="RUN/LAYER or RUN/LAYER/FEATURE.")],

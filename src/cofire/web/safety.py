@@ -140,6 +140,13 @@ def _is_number_address(name: str) -> bool:
     return True
 
 
+def escaped(document: bytes) -> bytes:
+    """JSON in which no character means anything in HTML."""
+    for plain, escape in _ESCAPES:
+        document = document.replace(plain, escape)
+    return document
+
+
 async def _body(receive: Receive) -> bytes | None:
     """The whole body of a request; None when it is longer than the limit."""
     body = b""
@@ -185,9 +192,7 @@ class _Answer:
                 self._held = message
                 return
         elif self._held is not None and message["type"] == "http.response.body":
-            body = message.get("body", b"")
-            for plain, escaped in _ESCAPES:
-                body = body.replace(plain, escaped)
+            body = escaped(message.get("body", b""))
             if not message.get("more_body"):
                 MutableHeaders(scope=self._held)["Content-Length"] = str(len(body))
             await self._send(self._held)

@@ -84,6 +84,7 @@ class Overview(Record):
     source: str | None = Field(description="Paper or library of the method.")
     licences: list[str]
     layers: list[LayerOverview]
+    problems: list[str] = Field(description="One sentence for every layer that cannot be read.")
     results: list[str] = Field(
         description="Kinds of results that other commands added to the run, such as steering."
     )
