@@ -22,6 +22,9 @@ from cofire.models.generation import TextGenerator
 from cofire.site import Site
 from cofire.types import AtomMatrix
 
+_NOTHING = 1e-5
+"""Length of a sum, relative to what was added, that is put down to rounding."""
+
 PushStatus: TypeAlias = Literal["given", "found", "unreachable", "inexact"]
 
 
@@ -145,7 +148,7 @@ class SteeringTogether:
         units = torch.nn.functional.normalize(chosen, dim=1)
         strengths = torch.tensor([cell.sign * cell.alpha for cell in cells])
         total = strengths @ units
-        if not total.any() and strengths.any():
+        if strengths.any() and total.norm() <= _NOTHING * strengths.abs().sum():
             raise InputError("These features cancel one another out: nothing is left to add.")
         self._steering = Steering(model, site, total[None], settings, generator=generator)
         self._cell = SteeringCell(0, 1, 0.0, 0, float(total.norm()), 0.0, "found")
