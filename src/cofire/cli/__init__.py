@@ -43,6 +43,9 @@ _BY_MODULE = {  # module of this package -> command -> its settings and what it 
         "runs": ("RunsConfig", "List runs, paths, weights and activation folders."),
         "methods": ("MethodsConfig", "List the methods that fit takes."),
     },
+    "serving": {
+        "serve": ("ServeConfig", "Read, search and steer features in the browser."),
+    },
 }
 
 _COMMANDS = {

@@ -16,6 +16,7 @@ from cofire.config.compare import CompareConfig, SweepConfig
 from cofire.config.fit import DemoConfig, FitConfig
 from cofire.config.judge import DoctorConfig, LabelConfig, LlmConfig, SteerConfig
 from cofire.config.path import DEFAULT_PATH, PathConfig
+from cofire.config.serve import ServeConfig
 from cofire.config.tree import TreeConfig
 from cofire.config.weights import WeightsConfig
 
@@ -36,6 +37,7 @@ __all__ = [
     "PathConfig",
     "ReportConfig",
     "RunsConfig",
+    "ServeConfig",
     "ShowConfig",
     "SteerConfig",
     "SweepConfig",

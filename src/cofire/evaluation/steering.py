@@ -1,9 +1,10 @@
 """Steering features of a model: matched strengths and continuations, many cells at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import replace
 from itertools import groupby
+from typing import TypeAlias
 
 import torch
 
@@ -32,8 +33,12 @@ from cofire.site import Site
 from cofire.types import AtomMatrix, Float, Tensor
 
 CPU_BATCH_ROWS, OTHER_BATCH_ROWS = 128, 1024
+
 _LOGIT_ROWS = 64
 """Rows whose logits over the vocabulary are held at once when strengths are searched."""
+
+GenerationWatch: TypeAlias = Callable[[Sequence[Generation]], None]
+"""Gets all continuations so far."""
 
 
 class Steering:
@@ -59,6 +64,7 @@ class Steering:
         site: where to steer.
         directions: one a feature [features channels]; only their direction counts.
         settings: how to steer.
+        generator: of the same model, when one was made already.
 
     Raises:
         InputError: when the directions do not fit the site or are not finite, or a prompt is longer
@@ -72,11 +78,13 @@ class Steering:
         site: Site,
         directions: AtomMatrix,
         settings: SteeringSettings | None = None,
+        *,
+        generator: TextGenerator | None = None,
     ) -> None:
         self.model, self.site = model, site
         self.settings = settings or SteeringSettings()
         self._unit = self._checked(directions)
-        self._generator = TextGenerator(model)
+        self._generator = generator or TextGenerator(model)
         self._ids = [self._tokenize(prompt) for prompt in self.settings.prompts]
         self._prefixes = [Prefix(model, ids, site) for ids in self._ids]
         self._base = [self._generator.head.logits(p.run(n_rows=1))[0] for p in self._prefixes]
@@ -174,6 +182,36 @@ class Steering:
         """
         yield from self._continue(prompt, [None], None, samples=samples)
 
+    def beside_reference(
+        self, cell: SteeringCell, *, watch: GenerationWatch | None = None
+    ) -> Iterator[Generation]:
+        """The model as it is, and steered by one cell, continued together.
+
+        Both draw with the numbers of ``reference``, so that they differ by the steering alone.
+
+        Args:
+            cell: how to steer.
+            watch: called after every new token with all continuations so far; what it raises ends
+                the generation.
+
+        Yields:
+            All continuations of the model as it is, then those of the cell.
+
+        Raises:
+            InputError: when the feature or prompt does not exist.
+        """
+        self._check([cell.key])
+        directions = self._unit[[cell.feature, cell.feature]]
+        strengths = torch.tensor([0.0, cell.alpha * cell.sign]).to(directions)
+        change = Steer(directions, strengths)
+        yield from self._continue(
+            cell.prompt, [None, cell], change, drawn_as=[None, None], watch=watch
+        )
+
+    def site_length(self, prompt: int = 0) -> float:
+        """Median length of the activations at the site over a prompt, a unit for strengths."""
+        return self._prefixes[prompt].site_length
+
     def logits(
         self, cells: Sequence[SteeringCell]
     ) -> Iterator[tuple[SteeringCell, Float[Tensor, "vocab"]]]:
@@ -229,17 +267,20 @@ class Steering:
         order = {
             prompt: place for place, prompt in enumerate(dict.fromkeys(k.prompt for k in keys))
         }
+        self._check(keys)
+        ordered = sorted(keys, key=lambda key: order[key.prompt])
+        for prompt, group in groupby(ordered, key=lambda key: key.prompt):
+            members = list(group)
+            for start in range(0, len(members), size):
+                yield prompt, members[start : start + size]
+
+    def _check(self, keys: Sequence[CellKey]) -> None:
         for key in keys:
             if not 0 <= key.feature < self.n_features or not 0 <= key.prompt < len(self._ids):
                 raise InputError(
                     f"There is no cell {key}: {self.n_features} features and {len(self._ids)} "
                     "prompts, both counted from 0."
                 )
-        ordered = sorted(keys, key=lambda key: order[key.prompt])
-        for prompt, group in groupby(ordered, key=lambda key: key.prompt):
-            members = list(group)
-            for start in range(0, len(members), size):
-                yield prompt, members[start : start + size]
 
     def _reached_by(
         self, prompt: int, keys: Sequence[CellKey], matches: Sequence[StrengthMatch]
@@ -284,16 +325,36 @@ class Steering:
         intervention: Steer | None,
         *,
         samples: int | None = None,
+        drawn_as: Sequence[CellKey | None] | None = None,
+        watch: GenerationWatch | None = None,
     ) -> Iterator[Generation]:
         settings = self.settings
         n_samples = settings.samples if samples is None else samples
-        keys = [None if cell is None else cell.key for cell in cells]
+        keys = drawn_as or [None if cell is None else cell.key for cell in cells]
         seeds = [
             sample_seed(settings.seed, settings.prompts[prompt], key, sample)
             for key in keys
             for sample in range(n_samples)
         ]
         uniforms = torch.stack([uniform_stream(seed, settings.new_tokens) for seed in seeds])
+
+        def told(continuations: Sequence[Continuation]) -> Iterator[Generation]:
+            for place, (continuation, seed) in enumerate(zip(continuations, seeds, strict=True)):
+                yield Generation(
+                    cell=cells[place // n_samples],
+                    prompt=prompt,
+                    sample=place % n_samples,
+                    text=self._text(prompt, continuation),
+                    token_ids=continuation.token_ids,
+                    ended=continuation.ended,
+                    seed=seed,
+                )
+
+        def watching(drawn: Sequence[Sequence[int]], ended: Sequence[bool]) -> None:
+            if watch is not None:
+                pairs = zip(drawn, ended, strict=True)
+                watch(list(told([Continuation(tuple(ids), end) for ids, end in pairs])))
+
         found = self._generator.generate(
             self._ids[prompt],
             uniforms,
@@ -302,17 +363,9 @@ class Steering:
             intervention=intervention,
             skip_first=self._skip_first,
             sampling=settings.sampling,
+            watch=None if watch is None else watching,
         )
-        for place, (continuation, seed) in enumerate(zip(found, seeds, strict=True)):
-            yield Generation(
-                cell=cells[place // n_samples],
-                prompt=prompt,
-                sample=place % n_samples,
-                text=self._text(prompt, continuation),
-                token_ids=continuation.token_ids,
-                ended=continuation.ended,
-                seed=seed,
-            )
+        yield from told(found)
 
     def _text(self, prompt: int, continuation: Continuation) -> str:
         """Decoded after the prompt, since some tokenizers drop the space of a text's first word."""

@@ -123,7 +123,7 @@ class FeatureSet(Sequence[Feature]):
     def search(self, text: str) -> list[Feature]:
         """Features with the text in their label, concept, strong tokens or promoted tokens."""
         wanted = text.casefold()
-        return [feature for feature in self.features if wanted in _searchable(feature)]
+        return [feature for feature in self.features if wanted in searchable(feature)]
 
     def selecting(self, concept: str) -> list[Feature]:
         """Features whose best concept is this one, best training AUROC first.
@@ -135,7 +135,8 @@ class FeatureSet(Sequence[Feature]):
         return sorted(found, key=lambda f: -(f.concept.auroc_train if f.concept else 0.0))
 
 
-def _searchable(feature: Feature) -> str:
+def searchable(feature: Feature) -> str:
+    """What ``FeatureSet.search`` looks in, case-folded: label, tokens, concept, promoted tokens."""
     words = [feature.label, *(name for name, _ in feature.firing_types)]
     if feature.concept is not None:
         words.append(feature.concept.concept)

@@ -5,10 +5,10 @@ they draw different tokens. Rows that ended leave the batch. Neither changes wha
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from transformers import DynamicCache
@@ -25,6 +25,9 @@ from cofire.site import Site
 from cofire.types import Bool, Float, Int, Tensor
 
 logger = logging.getLogger(__name__)
+
+Watch: TypeAlias = Callable[[Sequence[Sequence[int]], Sequence[bool]], None]
+"""Gets the new tokens of every continuation so far, and whether each has ended."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ class TextGenerator:
         intervention: Intervention | None = None,
         skip_first: int = 0,
         sampling: SamplingSettings | None = None,
+        watch: Watch | None = None,
     ) -> list[Continuation]:
         """Continue one prompt many times.
 
@@ -92,6 +96,8 @@ class TextGenerator:
             intervention: what it does, one row a cell; None for the model as it is.
             skip_first: positions at the start of the prompt that are left as they are.
             sampling: how tokens are drawn.
+            watch: called after every new token, while nothing of the model is changed; what it
+                raises ends the generation.
 
         Returns:
             Continuations in the order of the rows of ``uniforms``. They do not depend on what else
@@ -127,6 +133,8 @@ class TextGenerator:
             alive, branch, token = alive[~over], branch[~over], token[~over]
             for row, number in zip(alive.tolist(), token.tolist(), strict=True):
                 drawn[row].append(number)
+            if watch is not None:
+                watch(drawn, ended)
             if not len(alive) or step == n_steps - 1:
                 break
             pairs, branch = torch.unique(

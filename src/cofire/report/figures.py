@@ -9,7 +9,7 @@ from cofire.interpret.concepts import sure_concepts
 from cofire.interpret.reading import Feature, FeatureSet
 from cofire.site import Site
 from cofire.store import Run
-from cofire.store.summary import summary
+from cofire.store.summary import site_summary
 
 
 @dataclass(frozen=True)
@@ -82,15 +82,17 @@ class ConceptCell:
 
 def layer_figures(run: Run) -> list[LayerFigures]:
     """The figures of every finished layer, those of ``cofire.store.summary`` among them."""
-    return [
-        _figures(run.features(site), run.figures(site), record)
-        for site, record in zip(run.sites, summary(run), strict=True)
-    ]
+    return [site_figures(run.features(site), run.figures(site)) for site in run.sites]
 
 
-def _figures(
-    features: FeatureSet, recorded: Mapping[str, Any], record: Mapping[str, Any]
-) -> LayerFigures:
+def site_figures(features: FeatureSet, recorded: Mapping[str, Any]) -> LayerFigures:
+    """The figures of one layer; contexts and tokens of its features are not looked at.
+
+    Args:
+        features: of the site.
+        recorded: what the run's manifest says of it.
+    """
+    record = site_summary(features, recorded)
     heldout = features.heldout
     judged = any(heldout_auroc(feature) is not None for feature in features)
     return LayerFigures(

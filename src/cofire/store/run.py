@@ -4,6 +4,7 @@ Layout, format version 1::
 
     manifest.json                         resolved config, model, data, hardware, figures, checksums
     config.yaml                           the resolved config; `cofire fit --config` takes it back
+    labels.json                           labels that people gave to features, if any
     texts.parquet                         text, label, group, detail, split, source; line i is the
                                           text with text_id i
     blocks.9.mlp.hook_post/               one folder a site
@@ -19,7 +20,7 @@ Layout, format version 1::
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from cofire.interpret.reading import FeatureSet
 from cofire.site import Site
 from cofire.store.archive import MANIFEST, Archive, damaged
 from cofire.store.feature_tables import SCHEMAS, from_tables, to_tables
+from cofire.store.label_file import read_labels, write_label
 from cofire.store.text_file import TEXTS, read_texts, restore_texts, text_writer
 from cofire.store.token_file import read_tokens, token_table
 from cofire.types import CodeMatrix
@@ -282,20 +284,16 @@ class Run:
         return self._record(site)
 
     def features(self, site: Site) -> FeatureSet:
-        """The features of one site, read from their tables (once).
+        """The features of one site, read from their tables (once), with labels people gave.
 
         Raises:
             StoreError: when there are none, they are damaged, or another version wrote them.
         """
         if site not in self._features:
-            record = self._record(site)
-            tables = {name: self._table(site, name) for name in SCHEMAS}
-            self._features[site] = from_tables(
-                tables,
-                site,
-                self._fidelity(site, record.get("fit")),
-                self._fidelity(site, record["heldout"]) if record.get("heldout") else None,
-            )
+            found = self.features_of(site, self.tables(site))
+            given = read_labels(self.path, site)
+            named = [replace(f, label=given.get(f.index, f.label)) for f in found]
+            self._features[site] = replace(found, features=tuple(named))
         return self._features[site]
 
     def add_tables(
@@ -346,6 +344,55 @@ class Run:
             StoreError: when it does not match its checksum.
         """
         return self._archive.file(part) if self._archive.has(part) else None
+
+    def label_feature(self, site: Site, feature: int, label: str | None) -> None:
+        """Give a feature a label of one's own, or take it back; kept in ``labels.json``.
+
+        Raises:
+            InputError: for an empty label, or a feature that does not exist.
+            StoreError: when the site has no results, or the folder cannot be written.
+        """
+        n_features = self._table(site, "features").num_rows
+        if not 0 <= feature < n_features:
+            raise InputError(
+                f"Feature {feature} does not exist: there are features 0 to {n_features - 1}."
+            )
+        write_label(self.path, site, feature, label)
+        self._features.pop(site, None)
+
+    def given_labels(self, site: Site) -> dict[int, str]:
+        """The labels that people gave to features of a site, by the features' numbers.
+
+        Raises:
+            StoreError: when the file of labels is damaged.
+        """
+        return read_labels(self.path, site)
+
+    def tables(self, site: Site) -> dict[str, pa.Table]:
+        """The tables that the features of one site are read from, see ``SCHEMAS``.
+
+        Raises:
+            StoreError: when there are none, they are damaged, or another version wrote them.
+        """
+        self._record(site)
+        return {name: self._table(site, name) for name in SCHEMAS}
+
+    def features_of(self, site: Site, tables: Mapping[str, pa.Table]) -> FeatureSet:
+        """The features that stand in some lines of the tables, with the labels cofire made.
+
+        Thousands of features with their contexts are many objects: who shows one at a time gives
+        the lines of one, and who lists them leaves out tables that a list does not need.
+
+        Raises:
+            StoreError: when the manifest lacks the figures.
+        """
+        record = self._record(site)
+        return from_tables(
+            tables,
+            site,
+            self._fidelity(site, record.get("fit")),
+            self._fidelity(site, record["heldout"]) if record.get("heldout") else None,
+        )
 
     def _fidelity(self, site: Site, record: Any) -> Fidelity:
         known = {field.name for field in fields(Fidelity)}
