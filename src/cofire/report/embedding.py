@@ -20,6 +20,10 @@ _STYLES = ("base.css", "overview.css", "explorer.css", "feature.css", "media.css
 _SCRIPTS = (
     "text.js",
     "dom.js",
+    "tabs.js",
+    "theme.js",
+    "rows.js",
+    "feature_row.js",
     "layer.js",
     "list.js",
     "contexts.js",
@@ -27,6 +31,11 @@ _SCRIPTS = (
     "detail.js",
     "page.js",
 )
+
+
+# What makes a part of the script a module of its own, for pages that load several files.
+_IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async function|function|class|const)\b)", re.MULTILINE)
 
 
 def embed_json(value: Any) -> Markup:
@@ -60,8 +69,8 @@ def stylesheet(*names: str) -> Markup:
 
 
 def script() -> Markup:
-    """The page's script: the parts in order, in one scope of their own."""
-    parts = "\n".join(_asset(name) for name in _SCRIPTS)
+    """The page's script: its modules in order, joined into one scope of their own."""
+    parts = "\n".join(_EXPORT.sub("", _IMPORT.sub("", _asset(name))) for name in _SCRIPTS)
     return Markup(f'\n(() => {{\n"use strict";\n{parts}\n}})();\n')
 
 

@@ -1,9 +1,11 @@
 // The features of one layer, read from the JSON of the page (made by cofire.report.payload).
 
+import { COLLATOR, folded } from "./text.js";
+
 const CODE_STEPS = 1000;
 
 /** How a list can be ordered: a value for each feature (null: missing, always last). */
-const ORDERS = {
+export const ORDERS = {
   index: { name: "Number", of: (feature) => feature.index },
   label: { name: "Label", of: (feature) => feature.label },
   auroc: { name: "AUROC, held out", of: (feature) => feature.concept?.auroc ?? null, high: true },
@@ -12,9 +14,9 @@ const ORDERS = {
   neurons: { name: "Neurons", of: (feature) => feature.group[0], high: true },
 };
 
-const FLAGS = ["dead", "duplicate", "one-token"];
+export const FLAGS = ["dead", "duplicate", "one-token"];
 
-class Layer {
+export class Layer {
   constructor(element) {
     this.element = element;
     this.id = element.dataset.layer;
@@ -44,6 +46,64 @@ class Layer {
 
   feature(index) {
     return this.features[this.places.get(index)] ?? null;
+  }
+
+  /** Everything about a feature as plain values, the strings in their places. */
+  read(feature) {
+    const string = (number) => (number === null ? null : this.string(number));
+    const named = (pairs) => pairs.map(([name, ...rest]) => [string(name), ...rest]);
+    const tokens = (weights) =>
+      weights.map(([text, logit, token_id]) => ({ token: string(text), logit, token_id }));
+    const { concept, promoted, demoted } = feature;
+    return {
+      index: feature.index,
+      label: feature.label,
+      concept: concept === null ? null : this.readConcept(concept),
+      concept_scores: named(feature.profile),
+      n_concepts: feature.concepts,
+      scale: feature.scale,
+      contexts: feature.contexts.map((context) => this.readContext(feature, context)),
+      neurons: feature.neurons.map((neuron, place) => [neuron, feature.weights[place]]),
+      n_neurons: feature.group[0],
+      n_negative_neurons: feature.group[1],
+      vocabulary:
+        promoted === null ? null : { promoted: tokens(promoted), demoted: tokens(demoted) },
+      firing_types: named(feature.types),
+      n_types: feature.firings[0],
+      n_firings: feature.firings[1],
+      density: feature.density,
+      max_code: feature.max,
+      nearest: feature.nearest,
+      nearest_cosine: feature.cosine,
+      flags: feature.flags,
+    };
+  }
+
+  readConcept(concept) {
+    const { name, train, auroc, interval, p, positive, negative, precision, sure, names } = concept;
+    return {
+      concept: this.string(name),
+      auroc_train: train,
+      auroc,
+      interval,
+      p_value: p,
+      n_positive: positive,
+      n_negative: negative,
+      precision,
+      sure,
+      names_feature: names,
+    };
+  }
+
+  readContext(feature, [quantile, window, focus, label, code, codes]) {
+    return {
+      quantile,
+      tokens: this.data.windows[window].map((text) => this.string(text)),
+      focus,
+      label: label === null ? null : this.string(label),
+      code,
+      codes: codes.map((step) => (step === null ? null : (step / CODE_STEPS) * feature.scale)),
+    };
   }
 
   conceptName(feature) {
