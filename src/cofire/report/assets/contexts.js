@@ -22,7 +22,10 @@ export function contextBlock(feature, { widen = null } = {}) {
   const list = h("ol", { class: "contexts", id: "contexts", role: "tabpanel" });
   const note = h("p", { class: "note" });
   const tabs = QUANTILES.map(([quantile, name, words]) => {
-    const contexts = feature.contexts.filter((context) => context.quantile === quantile);
+    const contexts =
+      quantile === null
+        ? feature.contexts
+        : feature.quantile_contexts.filter((context) => context.quantile === quantile);
     const written = alignedLike(contexts.map((context) => context.code));
     const tab = h(
       "button",

@@ -1,4 +1,6 @@
-// One feature in detail, from plain JSON: the fields are those of cofire.interpret.Feature.
+// One feature in detail, from plain JSON: that of the explorer (cofire.web.records.FeaturePage),
+// with `scale`, the largest code that colours stand for, and `totals`, how many of each there are
+// where only the first are given.
 
 import { contextBlock } from "./contexts.js";
 import { h, isolated, loneToken, missing, moreButton, svg } from "./dom.js";
@@ -59,7 +61,7 @@ export function evidence({ concept }) {
       ),
     );
   }
-  const [low, high] = concept.interval;
+  const { low, high } = concept;
   const figures =
     `held-out AUROC ${score(concept.auroc)}, 95% interval ${score(low)} to ${score(high)}, ` +
     `p = ${figure(concept.p_value, 2)}, on ${counted(concept.n_positive, "held-out text")} of it and ` +
@@ -119,9 +121,9 @@ function intervalPlot(concept, low, high) {
 
 /** A line of figures. */
 export function quickFacts(feature) {
-  const { n_neurons: size, n_negative_neurons: negative } = feature;
+  const { neurons: size, against: negative } = feature.totals;
   const facts = [
-    ["Active on", `${percent(feature.density)} of tokens`],
+    ["Active on", `${percent(feature.measures.density)} of tokens`],
     ["Largest code", figure(feature.max_code)],
     ["Neurons", negative > 0 ? `${size - negative} up, ${negative} down` : String(size)],
   ];
@@ -134,7 +136,7 @@ export function quickFacts(feature) {
 
 /** The tokens on which a feature fires strongly. */
 export function typeBlock(feature) {
-  const { n_types: types, n_firings: firings } = feature;
+  const { types, firings } = feature.totals;
   const block = h("section", { class: "block" }, h("h3", {}, "Tokens that fire it strongly"));
   if (types === 0) {
     block.append(h("p", { class: "note" }, missing("it never fires"), " None: it never fires."));
@@ -143,21 +145,21 @@ export function typeBlock(feature) {
   const list = h("ul", { class: "word-list" });
   const add = (some) =>
     list.append(
-      ...some.map(([text, count]) =>
+      ...some.map(({ token, count }) =>
         h(
           "li",
           {},
-          loneToken(text),
+          loneToken(token),
           h("span", { class: "tally" }, count.toLocaleString("en")),
         ),
       ),
     );
-  const first = feature.firing_types.length <= TYPES_FIRST + 4 ? feature.firing_types.length : TYPES_FIRST;
-  add(feature.firing_types.slice(0, first));
+  const first = feature.types.length <= TYPES_FIRST + 4 ? feature.types.length : TYPES_FIRST;
+  add(feature.types.slice(0, first));
   block.append(list);
-  const rest = feature.firing_types.slice(first);
+  const rest = feature.types.slice(first);
   if (rest.length > 0) block.append(moreButton(`Show ${rest.length} more`, () => add(rest)));
-  const left = types - feature.firing_types.length;
+  const left = types - feature.types.length;
   const also = left > 0 ? ` ${counted(left, "rarer type")} not shown.` : "";
   block.append(
     h(
@@ -173,7 +175,7 @@ export function typeBlock(feature) {
 export function profileBlock(feature) {
   const head = h("div", { class: "block-head" }, h("h3", {}, "Best concepts by AUROC"));
   const block = h("section", { class: "block" }, head);
-  if (feature.concept_scores.length === 0) {
+  if (feature.concepts.length === 0) {
     block.append(
       h(
         "p",
@@ -192,7 +194,7 @@ export function profileBlock(feature) {
     ),
   );
   const at = (value) => `${100 * value}%`;
-  const row = ([name, train, heldout]) =>
+  const row = ({ concept: name, auroc_train: train, auroc: heldout }) =>
     h(
       "tr",
       {},
@@ -226,11 +228,11 @@ export function profileBlock(feature) {
       ),
     );
   block.append(
-    h("table", { class: "bars profile-list" }, feature.concept_scores.map(row)),
+    h("table", { class: "bars profile-list" }, feature.concepts.map(row)),
     h(
       "p",
       { class: "note" },
-      `The ${feature.concept_scores.length} best of ${counted(feature.n_concepts, "concept")} on training texts; the dashed line is chance, the figure is held out.`,
+      `The ${feature.concepts.length} best of ${counted(feature.totals.concepts, "concept")} on training texts; the dashed line is chance, the figure is held out.`,
     ),
   );
   return block;
@@ -238,7 +240,7 @@ export function profileBlock(feature) {
 
 /** What is wrong with a feature, and which other is most like it. */
 export function healthBlock(feature, links) {
-  const alone = feature.nearest === null || feature.nearest === feature.index;
+  const alone = feature.nearest === null || feature.nearest === feature.feature;
   const nearest = alone
     ? h("p", {}, "No other feature has an atom like it.")
     : h(

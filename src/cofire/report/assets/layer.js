@@ -48,50 +48,59 @@ export class Layer {
     return this.features[this.places.get(index)] ?? null;
   }
 
-  /** Everything about a feature as plain values, the strings in their places. */
+  /** Everything about a feature as the explorer's records have it, the strings in their places. */
   read(feature) {
-    const string = (number) => (number === null ? null : this.string(number));
-    const named = (pairs) => pairs.map(([name, ...rest]) => [string(name), ...rest]);
     const tokens = (weights) =>
-      weights.map(([text, logit, token_id]) => ({ token: string(text), logit, token_id }));
-    const { concept, promoted, demoted } = feature;
+      weights?.map(([text, logit, id]) => ({ token_id: id, token: this.string(text), logit })) ??
+      null;
+    const contexts = feature.contexts.map((context) => this.readContext(feature, context));
     return {
-      index: feature.index,
+      feature: feature.index,
       label: feature.label,
-      concept: concept === null ? null : this.readConcept(concept),
-      concept_scores: named(feature.profile),
-      n_concepts: feature.concepts,
-      scale: feature.scale,
-      contexts: feature.contexts.map((context) => this.readContext(feature, context)),
-      neurons: feature.neurons.map((neuron, place) => [neuron, feature.weights[place]]),
-      n_neurons: feature.group[0],
-      n_negative_neurons: feature.group[1],
-      vocabulary:
-        promoted === null ? null : { promoted: tokens(promoted), demoted: tokens(demoted) },
-      firing_types: named(feature.types),
-      n_types: feature.firings[0],
-      n_firings: feature.firings[1],
-      density: feature.density,
+      flags: feature.flags,
+      measures: { density: feature.density },
       max_code: feature.max,
+      scale: feature.scale,
       nearest: feature.nearest,
       nearest_cosine: feature.cosine,
-      flags: feature.flags,
+      concept: feature.concept === null ? null : this.readConcept(feature.concept),
+      concepts: feature.profile.map(([name, auroc_train, auroc]) => ({
+        concept: this.string(name),
+        auroc_train,
+        auroc,
+      })),
+      contexts: contexts.filter(({ quantile }) => quantile === null),
+      quantile_contexts: contexts.filter(({ quantile }) => quantile !== null),
+      neurons: feature.neurons.map((neuron, place) => ({
+        neuron,
+        weight: feature.weights[place],
+      })),
+      promoted: tokens(feature.promoted),
+      demoted: tokens(feature.demoted),
+      types: feature.types.map(([text, count]) => ({ token: this.string(text), count })),
+      totals: {
+        neurons: feature.group[0],
+        against: feature.group[1],
+        concepts: feature.concepts,
+        types: feature.firings[0],
+        firings: feature.firings[1],
+      },
     };
   }
 
   readConcept(concept) {
-    const { name, train, auroc, interval, p, positive, negative, precision, sure, names } = concept;
     return {
-      concept: this.string(name),
-      auroc_train: train,
-      auroc,
-      interval,
-      p_value: p,
-      n_positive: positive,
-      n_negative: negative,
-      precision,
-      sure,
-      names_feature: names,
+      concept: this.string(concept.name),
+      auroc_train: concept.train,
+      auroc: concept.auroc,
+      low: concept.interval?.[0] ?? null,
+      high: concept.interval?.[1] ?? null,
+      p_value: concept.p,
+      n_positive: concept.positive,
+      n_negative: concept.negative,
+      precision: concept.precision,
+      sure: concept.sure,
+      names_feature: concept.names,
     };
   }
 

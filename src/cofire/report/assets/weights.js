@@ -38,14 +38,13 @@ export function barTable(kind, rows) {
  * `search` is called with a search for one.
  */
 export function neuronBlock(feature, { sharing, search }) {
-  const size = feature.n_neurons;
-  const negative = feature.n_negative_neurons;
+  const { neurons: size, against: negative } = feature.totals;
   const block = h("section", { class: "block" }, h("h3", {}, `Neuron group of ${size}`));
   if (size === 0) {
     block.append(h("p", { class: "note" }, "Its atom is all zeros."));
     return block;
   }
-  const rows = feature.neurons.map(([neuron, weight]) => ({
+  const rows = feature.neurons.map(({ neuron, weight }) => ({
     head: neuronLink(neuron, sharing(neuron), search),
     value: weight,
   }));
@@ -82,7 +81,7 @@ export function vocabularyBlocks(feature) {
     ["promoted", "Makes more likely"],
     ["demoted", "Makes less likely"],
   ];
-  if (feature.vocabulary === null) {
+  if (feature.promoted === null) {
     return h(
       "section",
       { class: "block" },
@@ -99,7 +98,7 @@ export function vocabularyBlocks(feature) {
     "div",
     { class: "pair-blocks" },
     sides.map(([side, title]) => {
-      const rows = feature.vocabulary[side].map(({ token, logit, token_id: id }) => ({
+      const rows = feature[side].map(({ token, logit, token_id: id }) => ({
         head: h("span", { title: `token ${id}` }, loneToken(token)),
         value: logit,
       }));
