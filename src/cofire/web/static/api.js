@@ -1,0 +1,125 @@
+// Asking the server: pages' JSON twins, what computes, and answers that come piece by piece.
+
+import { isStored, queryText } from "./address.js";
+
+const TOKEN = "cofire-token";
+const HEADER = "X-Cofire-Token";
+
+/** A request that was refused or failed; its message is for the reader. */
+export class Refused extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** Take the token out of the address that `cofire serve` printed, and keep it for this browser. */
+export function keepToken() {
+  const address = new URL(location.href);
+  const fragment = new URLSearchParams(address.hash.slice(1));
+  const token = fragment.get("token") ?? address.searchParams.get("token");
+  if (token === null) return;
+  try {
+    localStorage.setItem(TOKEN, token);
+  } catch {
+    kept = token;
+  }
+  address.searchParams.delete("token");
+  if (fragment.has("token")) address.hash = "";
+  history.replaceState(history.state, "", address.href.replace(/#$/, ""));
+}
+
+let kept = "";
+
+function token() {
+  try {
+    return localStorage.getItem(TOKEN) ?? kept;
+  } catch {
+    return kept;
+  }
+}
+
+/** The JSON twin of a page. */
+export async function read(path, { query = {}, signal } = {}) {
+  const words = isStored ? "" : queryText(query);
+  const twin = path === "/" ? "/index.json" : `${path}.json`;
+  const address = isStored ? `data${twin}` : twin;
+  const answer = await reach(words === "" ? address : `${address}?${words}`, { signal });
+  return answer.json();
+}
+
+/** Ask for something that changes or computes. */
+export async function ask(path, body, { method = "POST", signal } = {}) {
+  const answer = await reach(path, {
+    method,
+    signal,
+    headers: { "Content-Type": "application/json", [HEADER]: token() },
+    body: body === null ? undefined : JSON.stringify(body),
+  });
+  return answer.status === 204 ? null : answer.json();
+}
+
+/** Ask for something that is answered piece by piece: yields `{ event, data }`. */
+export async function* stream(path, body, { signal } = {}) {
+  const answer = await reach(path, {
+    method: "POST",
+    signal,
+    headers: {
+      Accept: "text/event-stream",
+      "Content-Type": "application/json",
+      [HEADER]: token(),
+    },
+    body: JSON.stringify(body),
+  });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let held = "";
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) return;
+    held += value.replaceAll("\r\n", "\n");
+    const pieces = held.split("\n\n");
+    held = pieces.pop();
+    for (const piece of pieces) {
+      const event = parsed(piece);
+      if (event !== null) yield event;
+    }
+  }
+}
+
+function parsed(piece) {
+  let event = "message";
+  const data = [];
+  for (const line of piece.split("\n")) {
+    if (line.startsWith("event:")) event = line.slice(6).trim();
+    else if (line.startsWith("data:")) data.push(line.slice(5).trimStart());
+  }
+  return data.length === 0 ? null : { event, data: JSON.parse(data.join("\n")) };
+}
+
+async function reach(address, options) {
+  let answer;
+  try {
+    answer = await fetch(address, options);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused(
+      isStored
+        ? "This part was not exported, or the folder is not on a web host."
+        : "The server does not answer: is cofire serve still running?",
+      0,
+    );
+  }
+  if (answer.ok) return answer;
+  throw new Refused(await problemOf(answer), answer.status);
+}
+
+async function problemOf(answer) {
+  if (isStored) return "This part was not exported.";
+  try {
+    const { error } = await answer.json();
+    if (typeof error === "string") return error;
+  } catch {
+    // no JSON: the status says what there is to say
+  }
+  return `The server answered ${answer.status} ${answer.statusText}.`;
+}
