@@ -8,6 +8,7 @@ import { counted, figure, percent, score } from "./text.js";
 import { neuronBlock, vocabularyBlocks } from "./weights.js";
 
 const TYPES_FIRST = 24;
+const CONCEPTS_FIRST = 12;
 
 export const FLAG_WORDS = {
   dead: "It is never active on the training texts.",
@@ -227,14 +228,20 @@ export function profileBlock(feature) {
         heldout === null ? missing("no held-out text of it") : score(heldout),
       ),
     );
-  block.append(
-    h("table", { class: "bars profile-list" }, feature.concepts.map(row)),
-    h(
-      "p",
-      { class: "note" },
-      `The ${feature.concepts.length} best of ${counted(feature.totals.concepts, "concept")} on training texts; the dashed line is chance, the figure is held out.`,
-    ),
-  );
+  const table = h("table", { class: "bars profile-list" });
+  const note = h("p", { class: "note" });
+  const show = (concepts) => {
+    table.replaceChildren(...concepts.map(row));
+    note.textContent = `The ${concepts.length} best of ${counted(feature.totals.concepts, "concept")} on training texts; the dashed line is chance, the figure is held out.`;
+  };
+  show(feature.concepts.slice(0, CONCEPTS_FIRST));
+  block.append(table);
+  if (feature.concepts.length > CONCEPTS_FIRST) {
+    block.append(
+      moreButton(`Show all ${feature.concepts.length}`, () => show(feature.concepts)),
+    );
+  }
+  block.append(note);
   return block;
 }
 

@@ -1,14 +1,29 @@
 // One row of a list of features.
 
-import { h, isolated, missing } from "./dom.js";
-import { score } from "./text.js";
+import { h, isolated } from "./dom.js";
 
 export const ROW_REMS = 4.25; // --row of the stylesheet
 
-/** A row: number, label, what stands below it, and how well its best concept is selected. */
-export function featureRow({ index, label, flags, under, auroc, sure, selected, place, count }) {
+/**
+ * A row: number, label, what stands below it, and a figure with a line as long as its share.
+ *
+ * `amount` is an element or text, `share` from 0 to 1 or null, `sure` makes the line stand out.
+ */
+export function featureRow({
+  index,
+  label,
+  flags,
+  under,
+  amount,
+  share,
+  sure,
+  title,
+  selected,
+  place,
+  count,
+}) {
   const bar = h("i");
-  if (auroc !== null) bar.style.width = `${100 * Math.max(0, 2 * auroc - 1)}%`;
+  if (share !== null) bar.style.width = `${100 * Math.min(1, Math.max(0, share))}%`;
   return h(
     "div",
     {
@@ -30,12 +45,14 @@ export function featureRow({ index, label, flags, under, auroc, sure, selected, 
     ),
     h(
       "span",
-      {
-        class: auroc !== null && sure ? "score sure" : "score",
-        title: "held-out AUROC of its best concept",
-      },
-      auroc === null ? missing("no held-out AUROC") : score(auroc),
+      { class: sure ? "score sure" : "score", title },
+      amount,
       h("span", { class: "track" }, bar),
     ),
   );
+}
+
+/** The figure and line of a row that shows an AUROC: the line begins at chance. */
+export function aurocShare(auroc) {
+  return auroc === null ? null : 2 * auroc - 1;
 }

@@ -1,10 +1,10 @@
 // The list of features of a report: search, filters, order.
 
-import { byId, h } from "./dom.js";
+import { byId, h, missing } from "./dom.js";
 import { FLAGS, ORDERS } from "./layer.js";
-import { featureRow, ROW_REMS } from "./feature_row.js";
+import { aurocShare, featureRow, ROW_REMS } from "./feature_row.js";
 import { stepped, VirtualRows } from "./rows.js";
-import { COLLATOR, counted, folded, percent } from "./text.js";
+import { COLLATOR, counted, folded, percent, score } from "./text.js";
 
 export class FeatureList {
   /** @param {(feature: object, open: boolean) => void} choose called when a feature is chosen */
@@ -166,13 +166,16 @@ export class FeatureList {
 
   row(place) {
     const feature = this.shown[place];
+    const auroc = feature.concept?.auroc ?? null;
     return featureRow({
       index: feature.index,
       label: feature.label,
       flags: feature.flags,
       under: this.layer.reason(feature, this.query) ?? this.remark(feature),
-      auroc: feature.concept?.auroc ?? null,
-      sure: feature.concept?.sure ?? false,
+      amount: auroc === null ? missing("no held-out AUROC") : score(auroc),
+      share: aurocShare(auroc),
+      sure: auroc !== null && feature.concept.sure,
+      title: "held-out AUROC of its best concept",
       selected: feature === this.current,
       place,
       count: this.shown.length,

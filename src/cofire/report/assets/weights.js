@@ -6,11 +6,11 @@ import { alignedLike, counted } from "./text.js";
 const NEURONS_ALL = 30; // a group up to this size is shown whole at once
 const NEURONS_FIRST = 15;
 
-/** Rows of signed bars that share one scale. */
-export function barTable(kind, rows) {
+/** Rows of signed bars that share one scale: the largest of the rows, or a given one. */
+export function barTable(kind, rows, { scale: given = null } = {}) {
   const negative = rows.some(({ value }) => value < 0);
   const positive = rows.some(({ value }) => value > 0);
-  const scale = Math.max(...rows.map(({ value }) => Math.abs(value))) || 1;
+  const scale = given ?? (Math.max(...rows.map(({ value }) => Math.abs(value))) || 1);
   const zero = negative ? (positive ? 50 : 100) : 0;
   const reach = negative && positive ? 50 : 100;
   const written = alignedLike(rows.map(({ value }) => value));

@@ -1,0 +1,1 @@
+export function comparisonBlock() { return null; }

@@ -1,0 +1,2 @@
+export class SentenceSource {}
+export function sentenceBlock() { return null; }
