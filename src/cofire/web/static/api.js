@@ -1,4 +1,4 @@
-// Asking the server: pages' JSON twins, what computes, and answers that come piece by piece.
+// Asking the server: pages' JSON twins, and what changes or computes.
 
 import { isStored, queryText } from "./address.js";
 
@@ -57,43 +57,6 @@ export async function ask(path, body, { method = "POST", signal } = {}) {
     body: body === null ? undefined : JSON.stringify(body),
   });
   return answer.status === 204 ? null : answer.json();
-}
-
-/** Ask for something that is answered piece by piece: yields `{ event, data }`. */
-export async function* stream(path, body, { signal } = {}) {
-  const answer = await reach(path, {
-    method: "POST",
-    signal,
-    headers: {
-      Accept: "text/event-stream",
-      "Content-Type": "application/json",
-      [HEADER]: token(),
-    },
-    body: JSON.stringify(body),
-  });
-  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
-  let held = "";
-  for (;;) {
-    const { value, done } = await reader.read();
-    if (done) return;
-    held += value.replaceAll("\r\n", "\n");
-    const pieces = held.split("\n\n");
-    held = pieces.pop();
-    for (const piece of pieces) {
-      const event = parsed(piece);
-      if (event !== null) yield event;
-    }
-  }
-}
-
-function parsed(piece) {
-  let event = "message";
-  const data = [];
-  for (const line of piece.split("\n")) {
-    if (line.startsWith("event:")) event = line.slice(6).trim();
-    else if (line.startsWith("data:")) data.push(line.slice(5).trimStart());
-  }
-  return data.length === 0 ? null : { event, data: JSON.parse(data.join("\n")) };
 }
 
 async function reach(address, options) {

@@ -205,12 +205,18 @@ class FeaturesPage {
     this.shownPage = page;
     this.title = `${page.label} · ${page.title}, feature ${feature}`;
     this.sentence = h("div", { class: "on-sentence" });
-    this.detail.replaceChildren(
+    const blocks = [
       this.bar(page),
-      ...labelHead(page, () => this.relabelled(feature)),
+      labelHead(page, () => this.relabelled(feature)),
+      this.acts(feature),
       this.sentence,
-      ...featureBlocks(page, { search: (query) => this.search(query), widening: !isStored, extra: storedBlocks(page) }),
-    );
+      ...featureBlocks(page, {
+        search: (query) => this.search(query),
+        widening: !isStored,
+        extra: storedBlocks(page),
+      }),
+    ];
+    this.detail.replaceChildren(...blocks.filter((block) => block !== null));
     this.drawSentence();
     this.detail.setAttribute("aria-label", `Feature ${feature}`);
     this.detail.scrollTop = 0;
@@ -256,7 +262,6 @@ class FeaturesPage {
       button.disabled = this.list.source !== null && this.list.neighbour(by) === null;
       return button;
     };
-    const of = { run: this.run, layer: this.layer, features: feature };
     return h(
       "div",
       { class: "detail-bar" },
@@ -267,19 +272,22 @@ class FeaturesPage {
         `Layer ${this.layer}, feature ${feature}`,
       ),
       flags.map((flag) => h("span", { class: "badge", title: FLAG_WORDS[flag] }, flag)),
-      isStored
-        ? null
-        : [
-            h("a", { class: "act", href: href("/steer", of) }, "Steer"),
-            h("a", { class: "act", href: href("/test", of) }, "Test"),
-            h(
-              "a",
-              { class: "act", href: href("/compare", { left: `${this.run}/${this.layer}/${feature}` }) },
-              "Compare",
-            ),
-          ],
       step(-1, "↑", "previous feature"),
       step(1, "↓", "next feature"),
+    );
+  }
+
+  /** What can be done with a feature. */
+  acts(feature) {
+    if (isStored) return null;
+    const of = { run: this.run, layer: this.layer, features: feature };
+    const left = `${this.run}/${this.layer}/${feature}`;
+    return h(
+      "p",
+      { class: "acts" },
+      h("a", { href: href("/steer", of) }, "Steer with it"),
+      h("a", { href: href("/test", of) }, "Test it on sentences"),
+      h("a", { href: href("/compare", { left }) }, "Compare it"),
     );
   }
 

@@ -69,9 +69,9 @@ export class Filters {
     });
     this.kinds = h(
       "select",
-      { id: "search-kind", "aria-label": "What to search in" },
+      { id: "search-kind" },
       h("option", { value: "words" }, "Labels and tokens"),
-      h("option", { value: "sentence" }, "What fires on a sentence"),
+      h("option", { value: "sentence" }, "A sentence of yours"),
     );
     this.concept = h("select", { id: "concept" });
     this.flag = h(
@@ -101,10 +101,15 @@ export class Filters {
         h("label", {}, h("span", { class: "hidden-label" }, "Search features"), this.query),
         h("kbd", { "aria-hidden": "true" }, "/"),
       ),
-      live ? h("div", { class: "kinds" }, this.kinds) : null,
+      live ? h("label", {}, h("span", {}, "Search in"), " ", this.kinds) : null,
+      h(
+        "div",
+        { class: live ? "sort half" : "sort" },
+        h("label", {}, h("span", {}, "Sort"), " ", this.sort),
+        this.direction,
+      ),
       h("label", {}, h("span", {}, "Concept"), " ", this.concept),
       h("label", {}, h("span", {}, "Health"), " ", this.flag),
-      h("div", { class: "sort" }, h("label", {}, h("span", {}, "Sort"), " ", this.sort), this.direction),
       this.more,
     );
     this.listen();
