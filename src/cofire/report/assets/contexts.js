@@ -15,11 +15,14 @@ const QUANTILES = [
     "The middle: half of the places fire less, half more. If the meaning holds here, it is real.",
   ],
 ];
+let lists = 0; // made so far, so that each has an id of its own
 const FULL_HEAT = 92; // percent of the colour at the feature's largest code
 
 /** The list of contexts with a tab for each quantile; `widen` gives a row its button for more. */
 export function contextBlock(feature, { widen = null } = {}) {
-  const list = h("ol", { class: "contexts", id: "contexts", role: "tabpanel" });
+  lists += 1;
+  const id = `contexts-${lists}`;
+  const list = h("ol", { class: "contexts" });
   const note = h("p", { class: "note" });
   const tabs = QUANTILES.map(([quantile, name, words]) => {
     const contexts =
@@ -34,7 +37,7 @@ export function contextBlock(feature, { widen = null } = {}) {
         role: "tab",
         title: words,
         disabled: contexts.length === 0,
-        "aria-controls": "contexts",
+        "aria-controls": id,
       },
       name,
     );
@@ -58,7 +61,7 @@ export function contextBlock(feature, { widen = null } = {}) {
     { class: "block" },
     h("div", { class: "block-head" }, h("h3", {}, "Where it fires"), bar),
     note,
-    list,
+    h("div", { role: "tabpanel", id, "aria-label": "Contexts" }, list),
   );
   const first = tabs.find((tab) => !tab.disabled);
   if (first) first.click();

@@ -207,8 +207,7 @@ class FeaturesPage {
     this.sentence = h("div", { class: "on-sentence" });
     const blocks = [
       this.bar(page),
-      labelHead(page, () => this.relabelled(feature)),
-      this.acts(feature),
+      labelHead(page, { saved: () => this.relabelled(feature), acts: this.acts(feature) }),
       this.sentence,
       ...featureBlocks(page, {
         search: (query) => this.search(query),
@@ -279,16 +278,14 @@ class FeaturesPage {
 
   /** What can be done with a feature. */
   acts(feature) {
-    if (isStored) return null;
+    if (isStored) return [];
     const of = { run: this.run, layer: this.layer, features: feature };
     const left = `${this.run}/${this.layer}/${feature}`;
-    return h(
-      "p",
-      { class: "acts" },
+    return [
       h("a", { href: href("/steer", of) }, "Steer with it"),
       h("a", { href: href("/test", of) }, "Test it on sentences"),
       h("a", { href: href("/compare", { left }) }, "Compare it"),
-    );
+    ];
   }
 
   step(by) {

@@ -196,9 +196,6 @@ function fits(layers) {
   if (curves.length === 0) {
     return h("section", { class: "block" }, h("h2", {}, "The fit, sweep by sweep"), h("p", { class: "note" }, "The method recorded no sweeps."));
   }
-  const values = curves.flatMap(({ points }) => points.map(([, loss]) => loss));
-  const low = Math.min(...values);
-  const high = Math.max(...values);
   return h(
     "section",
     { class: "block" },
@@ -207,7 +204,7 @@ function fits(layers) {
       "div",
       { class: "charts" },
       curves.map(({ layer, points }) =>
-        chart(layer.title, curve(points, { xName: "sweep", yName: "relative loss", low, high })),
+        chart(layer.title, curve(points, { xName: "sweep", yName: "relative loss" })),
       ),
     ),
   );

@@ -36,7 +36,7 @@ function card(run) {
     ["Method", run.method],
     ["Site", run.site],
     ["Layers", run.layers.length > 0 ? numbersInWords(run.layers) : null],
-    ["Features a layer", run.features?.toLocaleString("en") ?? null],
+    ["Features", run.features === null ? null : `${run.features.toLocaleString("en")} a layer`],
     ["Made", run.created?.slice(0, 10) ?? null],
   ];
   return h(

@@ -67,12 +67,12 @@ function frame({ width, height, x, y, xName, yName }, ...shapes) {
   ];
 }
 
-/** A curve of [x, y] points; `low` and `high` fix the vertical axis so that several compare. */
-export function curve(points, { xName, yName, low, high, width = 380, height = 230 }) {
+/** A curve of [x, y] points. */
+export function curve(points, { xName, yName, width = 380, height = 230 }) {
   const xs = points.map(([x]) => x);
   const ys = points.map(([, y]) => y);
-  const bottom = low ?? Math.min(...ys);
-  const top = high ?? Math.max(...ys);
+  const bottom = Math.min(...ys);
+  const top = Math.max(...ys);
   const pad = (top - bottom) * 0.05;
   const x = axis(Math.min(...xs), Math.max(...xs), LEFT, width - RIGHT);
   const y = axis(bottom - pad, top + pad, height - BOTTOM, TOP);

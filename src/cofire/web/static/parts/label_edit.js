@@ -7,15 +7,19 @@ import { failed } from "./words.js";
 
 const LONGEST = 200;
 
-/** The label as a heading, with the form that changes it. `saved` is called when it has. */
-export function labelHead(page, saved) {
+/**
+ * The label as a heading, with the form that changes it and what else can be done.
+ *
+ * `saved` is called when another label was written; `acts` are links.
+ */
+export function labelHead(page, { saved, acts }) {
   const heading = h("h2", { dir: "auto" }, page.label);
   if (isStored) return h("div", { class: "label-head" }, heading);
   const edit = h("button", { type: "button", class: "link edit" }, "Edit label");
   const written = page.edited
-    ? h("span", { class: "note" }, "Written by hand; cofire’s own: ", h("bdi", {}, page.offline_label))
+    ? h("p", { class: "note" }, "Written by hand; cofire’s own: ", h("bdi", {}, page.offline_label))
     : null;
-  const head = h("div", { class: "label-head" }, heading, h("p", { class: "under-label" }, edit, " ", written));
+  const head = h("div", { class: "label-head" }, heading, written, h("p", { class: "acts" }, edit, acts));
   edit.addEventListener("click", () => {
     const form = labelForm(page, {
       saved,
