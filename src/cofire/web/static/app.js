@@ -25,6 +25,8 @@ const PAGES = [
   [/^\/core$/, [], "core", () => import("./pages/core.js")],
   [/^\/flow$/, [], "flow", () => import("./pages/flow.js")],
   [/^\/weights$/, [], "weights", () => import("./pages/weights.js")],
+  [/^\/comparisons$/, [], "comparisons", () => import("./pages/comparisons.js")],
+  [/^\/path$/, [], "path", () => import("./pages/path.js")],
   [/^\/compare$/, [], "compare", () => import("./pages/compare.js")],
 ];
 const SLOW = 150; // milliseconds after which waiting is shown

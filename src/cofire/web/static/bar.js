@@ -44,6 +44,8 @@ const LINKS = [
   ["core", "Overlap", ({ run, layer }) => href("/core", { run, layer })],
   ["flow", "Flow", ({ run }) => href("/flow", { run })],
   ["weights", "Weights", ({ run }) => href("/weights", { run })],
+  ["comparisons", "Methods", ({ run }) => href("/comparisons", { run })],
+  ["path", "Path", ({ run }) => href("/path", { run })],
   ["compare", "Compare", ({ run, layer }) => href("/compare", { run, layer }), "live"],
 ];
 

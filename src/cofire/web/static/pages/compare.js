@@ -1,20 +1,30 @@
-// Two features, or two runs, side by side.
+// Two features, two layers or two runs side by side.
 
-import { featurePath, href, runPath } from "../address.js";
+import { featurePath, href, listPath, runPath } from "../address.js";
 import { read } from "../api.js";
 import { placeFor, runList } from "../bar.js";
+import { layersBlock } from "../parts/compare_layers.js";
+import { runsBlock } from "../parts/compare_runs.js";
 import { prepared } from "../parts/feature_detail.js";
 import { featurePicker } from "../parts/picker.js";
 import { nothingToShow } from "../parts/place_choice.js";
-import { runsBlock } from "../parts/compare_runs.js";
 import { failed } from "../parts/words.js";
 import { contextBlock } from "../shared/contexts.js";
 import { evidence, quickFacts, typeBlock } from "../shared/detail.js";
 import { h, isolated } from "../shared/dom.js";
 import { counted, figure } from "../shared/text.js";
-import { neuronBlock, vocabularyBlocks } from "../shared/weights.js";
+import { barTable, neuronBlock, vocabularyBlocks } from "../shared/weights.js";
 
-const SIDES = ["left", "right"];
+const KINDS = [
+  ["features", "Two features"],
+  ["layers", "Two layers"],
+  ["runs", "Two runs"],
+];
+const SIDES = [
+  ["a", "First"],
+  ["b", "Second"],
+];
+const NEURONS = 15; // shared ones shown
 
 export async function open({ query, signal, go }) {
   const place = await placeFor(query);
@@ -25,195 +35,235 @@ export async function open({ query, signal, go }) {
   return page;
 }
 
-/** What a side names: `run/layer/feature`, or `run` alone. */
+/** What a side names: `run`, `run/layer` or `run/layer/feature`; parts that it lacks are null. */
 function named(words) {
-  const match = /^(.+)\/(\d+)\/(\d+)$/.exec(words ?? "");
-  if (match === null) return words ? { run: words, layer: null, feature: null } : null;
-  return { run: match[1], layer: Number(match[2]), feature: Number(match[3]) };
+  const [run, layer = null, feature = null] = (words ?? "").split("/");
+  if (run === "") return null;
+  return { run, layer: layer && Number(layer), feature: feature && Number(feature) };
+}
+
+function nameOf(side) {
+  return [side?.run, side?.layer, side?.feature].filter((one) => one !== null && one !== undefined).join("/");
 }
 
 class ComparePage {
   constructor({ place, runs, query, go }) {
     this.title = "Compare";
-    this.place = { run: place.run, layer: place.layer };
     this.runs = runs;
     this.go = go;
-    this.what = query.get("what") === "runs" ? "runs" : "features";
-    this.sides = Object.fromEntries(SIDES.map((side) => [side, named(query.get(side))]));
+    this.sides = { a: named(query.get("a")), b: named(query.get("b")) };
+    const first = this.sides.a ?? this.sides.b;
+    this.place = first === null ? { run: place.run, layer: place.layer } : { run: first.run, layer: first.layer ?? place.layer };
+    const told = first === null ? null : first.feature !== null ? "features" : first.layer !== null ? "layers" : "runs";
+    this.what = told ?? (KINDS.some(([kind]) => kind === query.get("what")) ? query.get("what") : "features");
   }
 
   async start(signal) {
-    const left = this.sides.left ?? this.sides.right;
-    if (left !== null) this.place = { run: left.run, layer: left.layer ?? this.place.layer };
-    const ofRuns = this.what === "runs";
-    const tab = (what, name) =>
-      h(
-        "a",
-        {
-          href: href("/compare", { run: this.place.run, layer: this.place.layer, what: what === "runs" ? what : null }),
-          "aria-current": what === this.what ? "true" : null,
-        },
-        name,
-      );
+    const { run, layer } = this.place;
+    const content = { features: () => this.ofFeatures(signal), layers: () => this.ofLayers(signal), runs: () => this.ofRuns(signal) };
     this.content = [
       h("h1", {}, "Compare"),
-      h("nav", { class: "kinds", "aria-label": "What to compare" }, tab("features", "Two features"), tab("runs", "Two runs")),
-      ofRuns ? await this.ofRuns(signal) : await this.ofFeatures(signal),
+      h(
+        "nav",
+        { class: "kinds", "aria-label": "What to compare" },
+        KINDS.map(([kind, name]) =>
+          h(
+            "a",
+            { href: href("/compare", { run, layer, what: kind }), "aria-current": kind === this.what ? "true" : null },
+            name,
+          ),
+        ),
+      ),
+      await content[this.what](),
     ];
   }
 
   address(changes) {
-    const sides = { ...this.sides, ...changes };
-    const words = (side) =>
-      side === null ? "" : side.feature === null ? side.run : `${side.run}/${side.layer}/${side.feature}`;
-    return href("/compare", {
-      ...this.place,
-      what: this.what === "runs" ? "runs" : "",
-      left: words(sides.left),
-      right: words(sides.right),
-    });
+    const { a, b } = { ...this.sides, ...changes };
+    return href("/compare", { ...this.place, what: this.what, a: nameOf(a), b: nameOf(b) });
+  }
+
+  /** What the server makes of both sides; null while one is not chosen, words when it refuses. */
+  async together(signal, more = {}) {
+    const { a, b } = this.sides;
+    if (a === null || b === null) return { found: null, problem: null };
+    try {
+      return { found: await read("/compare", { query: { a: nameOf(a), b: nameOf(b), ...more }, signal }), problem: null };
+    } catch (error) {
+      if (!("status" in error)) throw error;
+      return { found: null, problem: failed(error) };
+    }
   }
 
   async ofFeatures(signal) {
-    const pages = {};
-    const problems = {};
-    await Promise.all(
-      SIDES.map(async (side) => {
-        const wanted = this.sides[side];
-        if (wanted?.feature === undefined || wanted.feature === null) return;
-        try {
-          const path = featurePath(wanted.run, wanted.layer, wanted.feature);
-          pages[side] = prepared(await read(path, { signal }));
-        } catch (error) {
-          if (!("status" in error)) throw error;
-          problems[side] = error;
-        }
-      }),
-    );
-    const both = pages.left && pages.right;
+    const { found, problem } = await this.together(signal);
+    const pages = found === null ? await this.alone(signal) : { a: found.first, b: found.second };
     return [
-      h("div", { class: "beside wide" }, SIDES.map((side) => this.chooser(side, pages[side]))),
-      both ? commonBlock(pages.left, pages.right) : null,
+      h("div", { class: "beside wide" }, SIDES.map(([side, name]) => this.chooser(side, name, pages[side]))),
+      problem,
+      found === null ? null : commonBlock(found),
       h(
         "div",
         { class: "beside wide" },
-        SIDES.map((side) =>
+        SIDES.map(([side, name]) =>
           h(
             "section",
-            { class: "side", "aria-label": side === "left" ? "Left feature" : "Right feature" },
-            problems[side] ? failed(problems[side]) : pages[side] ? this.column(pages[side]) : null,
+            { class: "side", "aria-label": `${name} feature` },
+            pages[side] ? this.column(prepared(pages[side])) : h("p", { class: "note" }, "Choose a feature."),
           ),
         ),
       ),
     ];
   }
 
-  /** Where a side's feature is chosen: run, layer, and the feature itself. */
-  chooser(side, page) {
-    const place = this.sides[side] ?? { ...this.place, feature: null };
-    const here = { run: place.run, layer: place.layer ?? this.place.layer };
+  /** The one side that is chosen. */
+  async alone(signal) {
+    const pages = {};
+    for (const [side] of SIDES) {
+      const wanted = this.sides[side];
+      if (wanted?.feature === null || wanted === null) continue;
+      try {
+        pages[side] = await read(featurePath(wanted.run, wanted.layer, wanted.feature), { signal });
+      } catch (error) {
+        if (!("status" in error)) throw error;
+      }
+    }
+    return pages;
+  }
+
+  /** Where a side's layer or feature is chosen. */
+  chooser(side, name, page) {
+    const chosen = this.sides[side] ?? this.place;
+    const here = { run: chosen.run, layer: chosen.layer ?? this.place.layer };
     const cards = new Map(this.runs.map((card) => [card.run, card]));
     const run = h("select", {}, this.runs.map((card) => h("option", { value: card.run }, card.run)));
     run.value = here.run;
-    const layer = h("select", {});
+    const layer = h("select");
     const offerLayers = () => {
-      const { layers } = cards.get(here.run) ?? { layers: [here.layer] };
+      const layers = cards.get(here.run)?.layers ?? [here.layer];
       if (!layers.includes(here.layer)) [here.layer] = layers;
       layer.replaceChildren(...layers.map((one) => h("option", { value: one }, `Layer ${one}`)));
       layer.value = String(here.layer);
+    };
+    const moved = () => {
+      if (this.what === "layers") this.go(this.address({ [side]: { ...here, feature: null } }));
     };
     offerLayers();
     run.addEventListener("change", () => {
       here.run = run.value;
       offerLayers();
+      moved();
     });
     layer.addEventListener("change", () => {
       here.layer = Number(layer.value);
+      moved();
     });
-    const name = side === "left" ? "Left" : "Right";
     return h(
       "div",
       { class: "work chooser" },
       this.runs.length > 1 ? h("label", {}, h("span", {}, `${name}: run`), " ", run) : null,
       h("label", {}, h("span", {}, `${name}: layer`), " ", layer),
-      featurePicker({
-        label: page ? `${name}: another feature` : `${name}: feature`,
-        place: () => here,
-        chosen: ({ feature }) => this.go(this.address({ [side]: { ...here, feature } })),
-      }),
+      this.what === "layers"
+        ? null
+        : featurePicker({
+            label: page ? `${name}: another feature` : `${name}: feature`,
+            place: () => here,
+            chosen: ({ feature }) => this.go(this.address({ [side]: { ...here, feature } })),
+          }),
     );
   }
 
   column(page) {
-    const search = (query) =>
-      this.go(href(`/runs/${encodeURIComponent(page.run)}/${page.layer}/features`, { search: query }));
-    const links = { sharing: () => null, search };
+    const search = (query) => this.go(href(listPath(page.run, page.layer), { search: query }));
     return [
-      h(
-        "h2",
-        { dir: "auto" },
-        h("a", { href: href(featurePath(page.run, page.layer, page.feature)) }, page.label),
-      ),
+      h("h2", { dir: "auto" }, h("a", { href: href(featurePath(page.run, page.layer, page.feature)) }, page.label)),
       h("p", { class: "note" }, `${page.run}, ${page.title}, feature ${page.feature}`),
       evidence(page),
       quickFacts(page),
       contextBlock(page),
       typeBlock(page),
-      neuronBlock(page, links),
+      neuronBlock(page, { sharing: () => null, search }),
       vocabularyBlocks(page),
     ];
   }
 
+  async ofLayers(signal) {
+    this.sides.a ??= { ...this.place, feature: null };
+    this.sides.b ??= { ...this.other(), feature: null };
+    const choosers = h("div", { class: "beside wide" }, SIDES.map(([side, name]) => this.chooser(side, name)));
+    const { found, problem } = await this.together(signal);
+    const more = async (offset) => {
+      const next = await read("/compare", { query: { a: nameOf(this.sides.a), b: nameOf(this.sides.b), offset } });
+      return next.pairs;
+    };
+    return [choosers, problem, found === null ? null : layersBlock(found, more)];
+  }
+
+  /** A layer to hold against the open one: that of another run, or the next one. */
+  other() {
+    const { run, layer } = this.place;
+    const own = this.runs.find((card) => card.run === run);
+    const same = this.runs.find(
+      (card) => card.run !== run && card.model === own.model && card.layers.includes(layer),
+    );
+    if (same) return { run: same.run, layer };
+    return { run, layer: own.layers[own.layers.indexOf(layer) + 1] ?? own.layers[0] };
+  }
+
   async ofRuns(signal) {
-    const [first, second] = this.runs;
-    const left = this.sides.left?.run ?? this.place.run;
-    const right = this.sides.right?.run ?? (left === first.run ? second?.run : first.run) ?? left;
-    const chooser = (side, value) => {
+    const left = this.sides.a?.run ?? this.place.run;
+    const right = this.sides.b?.run ?? this.runs.find(({ run }) => run !== left)?.run ?? left;
+    const chooser = (side, name, value) => {
       const select = h("select", {}, this.runs.map((card) => h("option", { value: card.run }, card.run)));
       select.value = value;
-      select.addEventListener("change", () => {
-        const sides = { left, right, [side]: select.value };
-        this.go(
-          this.address({
-            left: { run: sides.left, feature: null },
-            right: { run: sides.right, feature: null },
-          }),
-        );
-      });
-      return h("label", {}, h("span", {}, side === "left" ? "Left run" : "Right run"), " ", select);
+      select.addEventListener("change", () =>
+        this.go(this.address({ a: { run: left }, b: { run: right }, [side]: { run: select.value } })),
+      );
+      return h("label", {}, h("span", {}, `${name} run`), " ", select);
     };
     const overviews = await Promise.all([left, right].map((run) => read(runPath(run), { signal })));
-    return [h("div", { class: "work" }, chooser("left", left), chooser("right", right)), runsBlock(...overviews)];
+    return [
+      h("div", { class: "work" }, chooser("a", "First", left), chooser("b", "Second", right)),
+      runsBlock(...overviews),
+    ];
   }
 }
 
 /** What two features have in common. */
-function commonBlock(left, right) {
-  const sameAxes = left.title === right.title && left.layer === right.layer;
-  const weights = new Map(left.neurons.map(({ neuron, weight }) => [neuron, weight]));
-  const shared = right.neurons.filter(({ neuron }) => weights.has(neuron));
-  const union = left.neurons.length + right.neurons.length - shared.length;
-  const length = (page) => Math.hypot(...page.neurons.map(({ weight }) => weight));
-  const dot = shared.reduce((sum, { neuron, weight }) => sum + weight * weights.get(neuron), 0);
-  const own = new Set(left.types.map(({ token }) => token));
-  const tokens = right.types.filter(({ token }) => own.has(token)).map(({ token }) => token);
+function commonBlock({ atoms, codes, shared_types: types, notes, first, second }) {
   const facts = [
-    ["Cosine of the atoms", figure(dot / (length(left) * length(right) || 1), 3)],
-    ["Shared neurons", `${shared.length} of ${union} (Jaccard ${figure(union === 0 ? 0 : shared.length / union, 2)})`],
-  ];
+    atoms && ["Cosine of the atoms", figure(atoms.cosine)],
+    atoms && ["Shared neurons", `${atoms.shared.length} (Jaccard ${figure(atoms.jaccard, 2)})`],
+    codes && ["Fire together on", `${counted(codes.both, "row")} (Jaccard ${figure(codes.jaccard, 2)})`],
+    codes && ["Cosine of the codes", figure(codes.cosine)],
+  ].filter((fact) => fact);
   return h(
     "section",
     { class: "block" },
     h("h2", {}, "In common"),
-    sameAxes
-      ? h("dl", { class: "quick" }, facts.map(([term, fact]) => h("div", {}, h("dt", {}, term), h("dd", {}, fact))))
-      : h("p", { class: "note" }, "They are of different layers, so their neurons are not the same ones."),
+    h("dl", { class: "quick" }, facts.map(([term, fact]) => h("div", {}, h("dt", {}, term), h("dd", {}, fact)))),
+    notes.map((note) => h("p", { class: "note" }, note)),
     h(
       "p",
       {},
-      tokens.length === 0
+      types.length === 0
         ? "No token type fires both strongly."
-        : [`${counted(tokens.length, "token type")} fire both strongly: `, tokens.slice(0, 20).map((token, number) => [number > 0 ? ", " : "", isolated(token.trim() || token)]), "."],
+        : [
+            `${counted(types.length, "token type")} fire both strongly: `,
+            types.slice(0, 20).map((token, number) => [number > 0 ? ", " : "", isolated(token.trim() || token)]),
+            types.length > 20 ? " …" : ".",
+          ],
     ),
+    atoms !== null && atoms.shared.length > 0 ? sharedNeurons(atoms.shared, first, second) : null,
   );
+}
+
+function sharedNeurons(shared, first, second) {
+  const side = (name, page) => {
+    const rows = shared.slice(0, NEURONS).map((one) => ({ head: String(one.neuron), value: one[name] }));
+    const { table, add } = barTable("neuron-list", rows);
+    add(rows);
+    return h("section", {}, h("h3", {}, `In feature ${page.feature}`), table);
+  };
+  return h("div", { class: "pair-blocks" }, side("first", first), side("second", second));
 }

@@ -25,6 +25,12 @@ export async function open({ params: { run, layer, feature }, query, go }) {
   return page;
 }
 
+function countWords({ found, total, firing }) {
+  const all = counted(total, "feature");
+  if (firing) return `${firing.found.toLocaleString("en")} of ${all} fire on it`;
+  return found === total ? all : `${found.toLocaleString("en")} of ${all}`;
+}
+
 class FeaturesPage {
   constructor({ run, layer, card, go }) {
     this.run = run;
@@ -145,6 +151,9 @@ class FeaturesPage {
     });
     this.source = source;
     this.clear.hidden = !narrowed(filters);
+    if (filters.sentence !== "") {
+      this.count.textContent = "Reading the sentence … the model may have to be loaded first.";
+    }
     try {
       await source.first();
     } catch (error) {
@@ -156,10 +165,7 @@ class FeaturesPage {
     if (source !== this.source) return;
     this.filters.offer(source.measures, source.concepts);
     this.list.open(source, asked(filters));
-    const all = source.found === source.total;
-    this.count.textContent = all
-      ? counted(source.total, "feature")
-      : `${source.found.toLocaleString("en")} of ${counted(source.total, "feature")}`;
+    this.count.textContent = countWords(source);
     if (this.open === null && !narrow.matches) this.showFirst();
     else if (this.open !== null) this.list.mark(this.open);
     this.drawSentence();
@@ -280,11 +286,11 @@ class FeaturesPage {
   acts(feature) {
     if (isStored) return [];
     const of = { run: this.run, layer: this.layer, features: feature };
-    const left = `${this.run}/${this.layer}/${feature}`;
+    const a = `${this.run}/${this.layer}/${feature}`;
     return [
       h("a", { href: href("/steer", of) }, "Steer with it"),
       h("a", { href: href("/test", of) }, "Test it on sentences"),
-      h("a", { href: href("/compare", { left }) }, "Compare it"),
+      h("a", { href: href("/compare", { a }) }, "Compare it"),
     ];
   }
 

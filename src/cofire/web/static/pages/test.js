@@ -11,7 +11,7 @@ import { firingOn } from "../parts/sentence.js";
 import { failed } from "../parts/words.js";
 import { heatTokens } from "../shared/contexts.js";
 import { h, isolated } from "../shared/dom.js";
-import { counted, figure, percent } from "../shared/text.js";
+import { alignedLike, counted, figure, percent } from "../shared/text.js";
 
 const FIRING = 40; // features asked for, a sentence
 const FIRST = 10; // of them shown at first
@@ -67,7 +67,7 @@ class TestPage {
       h("label", { class: "wide" }, h("span", {}, "Sentences"), " ", this.text),
       layerChoice({ card, layer, changed: (chosen) => this.go(this.address({ layer: chosen })) }),
       featurePicker({
-        label: "Only these features (default: whichever fire)",
+        label: "Only these features, else whichever fire",
         place: () => this.place,
         chosen: (row) => this.chips.put(row),
       }),
@@ -154,7 +154,10 @@ class TestPage {
         at === null
           ? firing.features
           : firing.features.filter((one) => one.codes[at] > 0).sort((a, b) => b.codes[at] - a.codes[at]);
-      list.replaceChildren(...found.slice(0, shown).map((one) => this.line(firing.tokens, one, at)));
+      const written = alignedLike(found.map(({ codes, focus }) => codes[at ?? focus]));
+      list.replaceChildren(
+        ...found.slice(0, shown).map((one) => this.line(firing.tokens, one, at, written)),
+      );
       more.hidden = found.length <= shown;
       const where = at === null ? "on it" : `on ${firing.tokens[at].trim()}`;
       const many = at === null ? firing.found : found.length;
@@ -179,7 +182,7 @@ class TestPage {
     );
   }
 
-  line(tokens, { feature, label, codes, code, share, focus }, at) {
+  line(tokens, { feature, label, codes, code, share, focus }, at, written) {
     const { run, layer } = this.place;
     const place = at ?? focus;
     const largest = share > 0 ? code / share : code;
@@ -190,7 +193,7 @@ class TestPage {
       h(
         "span",
         { class: "code", title: share === null ? null : `${percent(share)} of its largest code` },
-        figure(codes[place], 3),
+        written(codes[place]),
       ),
       h(
         "div",

@@ -67,6 +67,15 @@ function layerTable(site, left, right, overviews) {
     { class: "block" },
     h("h2", {}, title, " ", h("span", { class: "site-name" }, site)),
     h(
+      "p",
+      { class: "note" },
+      h(
+        "a",
+        { href: href("/compare", { a: `${overviews[0].run}/${left.layer}`, b: `${overviews[1].run}/${right.layer}` }) },
+        "Pair their features",
+      ),
+    ),
+    h(
       "div",
       { class: "scroll", tabindex: 0, role: "region", "aria-label": `${title}, both runs` },
       h(
@@ -80,7 +89,7 @@ function layerTable(site, left, right, overviews) {
             {},
             h("th", { scope: "col" }, "Measure"),
             overviews.map(({ run }) => h("th", { scope: "col", class: "amount" }, h("a", { href: href(runPath(run)) }, run))),
-            h("th", { scope: "col", class: "amount" }, "Right − left"),
+            h("th", { scope: "col", class: "amount" }, "Second − first"),
           ),
         ),
         h(

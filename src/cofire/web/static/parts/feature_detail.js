@@ -1,6 +1,6 @@
 // One feature as the explorer shows it: what the report shows, and what only a server can tell.
 
-import { featurePath, href } from "../address.js";
+import { featurePath, href, runPath } from "../address.js";
 import { read } from "../api.js";
 import { heatTokens, contextBlock } from "../shared/contexts.js";
 import { evidence, healthBlock, profileBlock, quickFacts, typeBlock } from "../shared/detail.js";
@@ -36,7 +36,6 @@ export function prepared(page) {
  * `search(query)` searches the list; `extra` are further blocks.
  */
 export function featureBlocks(feature, { search, widening = true, extra = [] }) {
-  const path = featurePath(feature.run, feature.layer, feature.feature);
   const links = {
     href: (index) => href(featurePath(feature.run, feature.layer, index)),
     label: (index) => feature.similar.find((one) => one.feature === index)?.label ?? "",
@@ -46,7 +45,7 @@ export function featureBlocks(feature, { search, widening = true, extra = [] }) 
   return [
     evidence(feature),
     quickFacts(feature),
-    contextBlock(feature, { widen: widening ? widenWith(path) : null }),
+    contextBlock(feature, { widen: widening ? widenWith(feature) : null }),
     h(
       "div",
       { class: "pair-blocks" },
@@ -83,8 +82,8 @@ function codesBlock(feature) {
 }
 
 /** The buttons that show more and less of a context's text. */
-function widenWith(path) {
-  return (feature, context, text) => {
+function widenWith({ run, layer, feature }) {
+  return (page, context, text) => {
     let width = 0;
     const less = h("button", { type: "button", class: "link", hidden: true }, "less");
     const more = h("button", { type: "button", class: "link" }, "more");
@@ -94,17 +93,17 @@ function widenWith(path) {
       width = wider;
       less.hidden = width === 0;
       if (width === 0) {
-        text.replaceChildren(...heatTokens(context, feature).flat());
+        text.replaceChildren(...heatTokens(context, page).flat());
         more.hidden = false;
         return;
       }
-      const around = Math.floor(context.tokens.length / 2) + width;
+      const { focus, tokens } = context;
+      const query = { feature, before: focus + width, after: tokens.length - 1 - focus + width };
       try {
-        const wide = await read(`${path}/rows/${context.row}`, {
-          query: { before: around, after: around },
-        });
-        text.replaceChildren(...heatTokens(wide, feature).flat());
-        more.hidden = wide.complete;
+        const wide = await read(`${runPath(run)}/${layer}/rows/${context.row}`, { query });
+        const { codes } = wide.features[0];
+        text.replaceChildren(...heatTokens({ ...wide, codes, code: context.code }, page).flat());
+        more.hidden = wide.more_before === 0 && wide.more_after === 0;
       } catch (error) {
         text.replaceChildren(failed(error));
       }

@@ -113,7 +113,7 @@ export class FeatureList {
   amount(row) {
     if (row.strongest !== undefined) {
       return {
-        amount: figure(row.strongest, 2),
+        amount: figure(row.strongest),
         share: row.strongest / this.source.strongest,
         sure: true,
         title: "its largest code on the sentence",

@@ -108,8 +108,8 @@ export class Filters {
         h("label", {}, h("span", {}, "Sort"), " ", this.sort),
         this.direction,
       ),
-      h("label", {}, h("span", {}, "Concept"), " ", this.concept),
-      h("label", {}, h("span", {}, "Health"), " ", this.flag),
+      h("label", { class: "filter" }, h("span", {}, "Concept"), " ", this.concept),
+      h("label", { class: "filter" }, h("span", {}, "Health"), " ", this.flag),
       this.more,
     );
     this.listen();
@@ -169,6 +169,7 @@ export class Filters {
   }
 
   describe() {
+    this.element.classList.toggle("of-sentence", this.sentence); // its list has one order
     this.query.placeholder = this.sentence
       ? "Type a sentence, then Enter"
       : "Search labels, concepts, tokens";

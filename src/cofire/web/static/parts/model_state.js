@@ -12,8 +12,7 @@ const WORDS = {
 
 /** Whether something can be computed for a run. */
 export function canCompute(models, run) {
-  const state = stateOf(models, run)?.state;
-  return state !== "off" && state !== "failed";
+  return stateOf(models, run)?.state !== "off"; // a model that failed to load may be tried again
 }
 
 /** What there is to say about a run's model; null when it is ready. */
@@ -21,7 +20,7 @@ export function modelNote(models, run) {
   const status = stateOf(models, run);
   if (status === null || status.state === "ready") return null;
   const words = status.problem ?? WORDS[status.state];
-  const serious = !canCompute(models, run);
+  const serious = status.state === "off" || status.state === "failed";
   return h("p", { class: serious ? "notice" : "note", role: serious ? "alert" : null, dir: "auto" }, words);
 }
 
