@@ -99,7 +99,7 @@ function show(kind, page, moved) {
   current?.page.leave?.();
   delete document.documentElement.dataset.open;
   current = { kind, page };
-  main.className = `page ${kind ?? "none"}`;
+  main.className = `page page-${kind ?? "none"}`;
   main.replaceChildren(...[page.content].flat(Infinity).filter((one) => one !== null));
   document.title = titled(page.title);
   showBar({ kind, ...page.place });

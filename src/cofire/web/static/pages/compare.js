@@ -25,6 +25,7 @@ const SIDES = [
   ["b", "Second"],
 ];
 const NEURONS = 15; // shared ones shown
+const PAIRS = 30; // of two layers, at once
 
 export async function open({ query, signal, go }) {
   const place = await placeFor(query);
@@ -191,9 +192,11 @@ class ComparePage {
     this.sides.a ??= { ...this.place, feature: null };
     this.sides.b ??= { ...this.other(), feature: null };
     const choosers = h("div", { class: "beside wide" }, SIDES.map(([side, name]) => this.chooser(side, name)));
-    const { found, problem } = await this.together(signal);
+    const { found, problem } = await this.together(signal, { limit: PAIRS });
     const more = async (offset) => {
-      const next = await read("/compare", { query: { a: nameOf(this.sides.a), b: nameOf(this.sides.b), offset } });
+      const next = await read("/compare", {
+        query: { a: nameOf(this.sides.a), b: nameOf(this.sides.b), offset, limit: PAIRS },
+      });
       return next.pairs;
     };
     return [choosers, problem, found === null ? null : layersBlock(found, more)];

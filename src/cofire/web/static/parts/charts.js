@@ -9,10 +9,14 @@ const TOP = 22;
 const BOTTOM = 36;
 const LOG_ABOVE = 30; // largest / smallest value from which an axis is logarithmic
 
-function linearTicks(low, high) {
+function linearTicks(low, high, whole) {
   const raw = (high - low) / 5;
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((one) => one * power).find((one) => one >= raw * (1 - 1e-9));
+  return ticksBy(whole ? Math.max(1, step) : step, low, high);
+}
+
+function ticksBy(step, low, high) {
   const first = Math.ceil(low / step - 1e-9);
   const ticks = [];
   for (let place = first; place * step <= high + 1e-9 * step; place += 1) {
@@ -34,7 +38,7 @@ function logTicks(low, high) {
 }
 
 /** An axis: its ticks and where a value lies between two ends. */
-export function axis(low, high, start, end, { log = false } = {}) {
+export function axis(low, high, start, end, { log = false, whole = false } = {}) {
   if (log && low > 0 && high / low > LOG_ABOVE) {
     const [first, last] = [Math.log10(low), Math.log10(high)];
     const at = (value) => start + ((Math.log10(value) - first) / (last - first)) * (end - start);
@@ -42,7 +46,7 @@ export function axis(low, high, start, end, { log = false } = {}) {
   }
   if (!(high > low)) [low, high] = [low - (Math.abs(low) / 2 || 1), high + (Math.abs(high) / 2 || 1)];
   const at = (value) => start + ((value - low) / (high - low)) * (end - start);
-  return { at, ticks: linearTicks(low, high), log: false };
+  return { at, ticks: linearTicks(low, high, whole), log: false };
 }
 
 function frame({ width, height, x, y, xName, yName }, ...shapes) {
@@ -67,37 +71,41 @@ function frame({ width, height, x, y, xName, yName }, ...shapes) {
   ];
 }
 
-/** A curve of [x, y] points. */
-export function curve(points, { xName, yName, width = 380, height = 230 }) {
+/** A curve of [x, y] points; `lowest` marks the point that was sought. */
+export function curve(points, { xName, yName, lowest = true, width = 380, height = 230 }) {
   const xs = points.map(([x]) => x);
   const ys = points.map(([, y]) => y);
   const bottom = Math.min(...ys);
   const top = Math.max(...ys);
   const pad = (top - bottom) * 0.05;
-  const x = axis(Math.min(...xs), Math.max(...xs), LEFT, width - RIGHT);
+  const whole = xs.every(Number.isInteger);
+  const x = axis(Math.min(...xs), Math.max(...xs), LEFT, width - RIGHT, { log: true, whole });
   const y = axis(bottom - pad, top + pad, height - BOTTOM, TOP);
   const best = points.reduce((least, point) => (point[1] < least[1] ? point : least));
   const line = points.map(([a, b]) => `${x.at(a).toFixed(1)},${y.at(b).toFixed(1)}`).join(" ");
   const words = `${yName}: from ${figure(ys[0])} to ${figure(ys.at(-1))} in ${xs.length} points, lowest ${figure(best[1])}`;
-  const right = x.at(best[0]) > width / 2;
   return svg(
     "svg",
     { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words },
     frame(
       { width, height, x, y, xName, yName },
       svg("polyline", { class: "line", points: line }),
-      svg("circle", { class: "best", cx: x.at(best[0]), cy: y.at(best[1]), r: 3.5 }, svg("title", {}, words)),
-      svg(
-        "text",
-        {
-          class: "best-name",
-          x: x.at(best[0]),
-          y: y.at(best[1]) - 9,
-          "text-anchor": right ? "end" : "start",
-        },
-        figure(best[1]),
-      ),
+      lowest ? lowestMark(x.at(best[0]), y.at(best[1]), figure(best[1]), width) : dots(points, x, y),
     ),
+  );
+}
+
+function lowestMark(x, y, words, width) {
+  const anchor = x > width / 2 ? "end" : "start";
+  return [
+    svg("circle", { class: "best", cx: x, cy: y, r: 3.5 }, svg("title", {}, words)),
+    svg("text", { class: "best-name", x, y: y - 9, "text-anchor": anchor }, words),
+  ];
+}
+
+function dots(points, x, y) {
+  return points.map(([a, b]) =>
+    svg("circle", { class: "point", cx: x.at(a), cy: y.at(b), r: 3 }, svg("title", {}, `${figure(a)}: ${figure(b)}`)),
   );
 }
 

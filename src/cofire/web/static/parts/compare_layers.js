@@ -40,7 +40,7 @@ export function layersBlock({ first, second, by, mean_cosine: mean, above_half: 
               a: `${first.run}/${first.layer.layer}/${pair.first}`,
               b: `${second.run}/${second.layer.layer}/${pair.second}`,
             }),
-            "aria-label": `compare ${pair.first} and ${pair.second}, cosine ${figure(pair.cosine)}`,
+            title: `compare ${pair.first} and ${pair.second}`,
           },
           figure(pair.cosine),
         ),

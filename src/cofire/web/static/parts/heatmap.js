@@ -20,7 +20,7 @@ export function heatmap({ rows, columns }, value, options) {
     const words = title === null ? null : title(row, column);
     const shown = figureHere === null ? MISSING : written(figureHere);
     const to = link === null ? null : link(row, column);
-    const box = h("td", { title: words }, to === null ? shown : h("a", { href: to, "aria-label": words }, shown));
+    const box = h("td", { title: words }, to === null ? shown : h("a", { href: to }, shown));
     if (figureHere !== null && scale > 0) {
       const share = Math.min(1, Math.abs(figureHere) / scale);
       box.style.setProperty("--heat", (FULL * share).toFixed(1));
