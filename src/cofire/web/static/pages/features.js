@@ -84,7 +84,7 @@ class FeaturesPage {
         this.detail,
       ),
     ];
-    this.refresh(filters);
+    this.listed = this.refresh(filters);
     if (feature !== null) this.show(feature, { opening: true });
   }
 
@@ -125,7 +125,7 @@ class FeaturesPage {
     const filters = filtersFrom(query);
     if (JSON.stringify(filters) !== this.asked) {
       this.filters.show(filters);
-      this.refresh(filters);
+      this.listed = this.refresh(filters);
     }
     const feature = params.feature === undefined ? null : Number(params.feature);
     if (feature === null) {
@@ -248,7 +248,7 @@ class FeaturesPage {
   relabelled(feature) {
     this.pages.delete(feature);
     this.show(feature);
-    this.refresh(this.filters.filters);
+    this.listed = this.refresh(this.filters.filters);
   }
 
   drawSentence() {
@@ -294,7 +294,8 @@ class FeaturesPage {
     ];
   }
 
-  step(by) {
+  async step(by) {
+    await this.listed; // a key may come before the list
     this.list.move(by, { stepping: true, opening: false });
   }
 

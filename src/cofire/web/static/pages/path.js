@@ -42,7 +42,7 @@ async function draw(result) {
       h(
         "div",
         { class: "charts" },
-        figures.map(({ title, line }) => chart(title, curve(line, { xName: varied === "sparsity" ? "sparsity" : "features", yName: title.split(",")[0].toLowerCase(), lowest: false }))),
+        figures.map(({ title, line }) => chart(title, curve(line, { xName: varied === "sparsity" ? "sparsity" : "features", yName: title.split(",")[0].toLowerCase(), lowest: false, log: true }))),
       ),
     ),
   ];

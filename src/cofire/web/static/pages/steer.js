@@ -63,7 +63,7 @@ class SteerPage {
     this.sampling.get("samples").max = limits.most_samples;
     this.sampling.get("new_tokens").max = limits.most_new_tokens;
     this.button = h("button", { class: "main" }, "Steer");
-    this.problem = h("div", { role: "alert" });
+    this.problem = h("div");
     this.results = h("div", { id: "results" });
     this.earlier = h("div");
   }

@@ -72,15 +72,15 @@ function frame({ width, height, x, y, xName, yName }, ...shapes) {
 }
 
 /** A curve of [x, y] points; `lowest` marks the point that was sought. */
-export function curve(points, { xName, yName, lowest = true, width = 380, height = 230 }) {
+export function curve(points, { xName, yName, lowest = true, log = false, width = 380, height = 230 }) {
   const xs = points.map(([x]) => x);
   const ys = points.map(([, y]) => y);
   const bottom = Math.min(...ys);
   const top = Math.max(...ys);
   const pad = (top - bottom) * 0.05;
   const whole = xs.every(Number.isInteger);
-  const x = axis(Math.min(...xs), Math.max(...xs), LEFT, width - RIGHT, { log: true, whole });
-  const y = axis(bottom - pad, top + pad, height - BOTTOM, TOP);
+  const x = axis(Math.min(...xs), Math.max(...xs), LEFT, width - RIGHT, { log, whole });
+  const y = axis(bottom < 0 ? bottom - pad : Math.max(0, bottom - pad), top + pad || 1, height - BOTTOM, TOP);
   const best = points.reduce((least, point) => (point[1] < least[1] ? point : least));
   const line = points.map(([a, b]) => `${x.at(a).toFixed(1)},${y.at(b).toFixed(1)}`).join(" ");
   const words = `${yName}: from ${figure(ys[0])} to ${figure(ys.at(-1))} in ${xs.length} points, lowest ${figure(best[1])}`;

@@ -13,7 +13,7 @@ import { failed } from "./words.js";
 export function featureChips({ place, most, extra = null, changed = () => {} }) {
   const chosen = new Map();
   const element = h("ul", { class: "chosen", "aria-label": "Chosen features" });
-  const problem = h("div", { role: "alert" });
+  const problem = h("div");
 
   const draw = () => {
     element.replaceChildren(...[...chosen.values()].map(({ item }) => item));

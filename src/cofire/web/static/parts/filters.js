@@ -123,7 +123,9 @@ export class Filters {
       const name = this.sentence ? "sentence" : "search";
       timer = setTimeout(() => this.set({ [name]: this.query.value }), TYPING);
     });
-    this.element.addEventListener("submit", (event) => {
+    this.element.addEventListener("submit", (event) => event.preventDefault());
+    this.query.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter") return;
       event.preventDefault();
       clearTimeout(timer);
       this.set({ [this.sentence ? "sentence" : "search"]: this.query.value });

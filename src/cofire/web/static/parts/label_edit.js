@@ -46,7 +46,7 @@ function labelForm(page, { saved, cancelled }) {
     dir: "auto",
   });
   input.value = page.label;
-  const problem = h("div", { role: "alert" });
+  const problem = h("div");
   const send = async (label) => {
     try {
       await ask(`${featurePath(page.run, page.layer, page.feature)}/label.json`, { label }, { method: "PUT" });

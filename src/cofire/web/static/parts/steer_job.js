@@ -29,7 +29,7 @@ export class JobView {
     this.over = over;
     this.status = h("p", { class: "job-state", role: "status" });
     this.button = h("button", { type: "button", onclick: () => this.cancel() }, "Cancel");
-    this.problem = h("div", { role: "alert" });
+    this.problem = h("div");
     this.figures = h("div");
     this.texts = h("div", { class: "beside" });
     this.chances = h("div");
