@@ -137,7 +137,7 @@ def steering() -> dict[str, list[dict[str, Any]]]:
             {
                 **one,
                 "sample": 0,
-                "text": " it is Monday <b>again</b>",
+                "text": " is <b>Monday</b>",
                 "concept": 2.0,
                 "fluency": 1.0,
             }

@@ -38,7 +38,7 @@ def test_a_sentence_finds_the_features_that_fire_on_it(visit: PageVisit) -> None
     rows.first.click()
     block = page.locator(".on-sentence")
     expect(block).to_contain_text("On your sentence")
-    assert block.locator(".text").inner_text().strip() == SENTENCE
+    assert block.locator(".text").inner_text().replace("␣", " ").strip() == SENTENCE
     assert f"/features/{shown[0]}?sentence=" in page.url
 
 

@@ -68,9 +68,16 @@ class ReportConfig(Config):
     Example:
 
         cofire report runs/demo -o demo.html
+
+        cofire report runs/demo --folder demo-pages
+
+    A folder holds the pages of ``cofire serve``, for any web host; it needs the extra web.
     """
 
     run: RunFolder = Field(description="Run folder.")
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="FILE")] = Field(
         None, description="HTML file. Default: report.html in the run folder."
+    )
+    folder: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = Field(
+        None, description="Write the explorer's pages into this folder instead."
     )

@@ -35,7 +35,7 @@ export function barTable(kind, rows, { scale: given = null } = {}) {
 
 /**
  * The neurons of a feature. `sharing` says how many features hold a neuron (null: not known);
- * `search` is called with a search for one.
+ * `search` is called with a search for one; null where there is none.
  */
 export function neuronBlock(feature, { sharing, search }) {
   const { neurons: size, against: negative } = feature.totals;
@@ -66,6 +66,7 @@ export function neuronBlock(feature, { sharing, search }) {
 }
 
 function neuronLink(neuron, holders, search) {
+  if (search === null) return String(neuron);
   const others = (holders ?? 1) - 1;
   const shared =
     others > 0 ? `also in ${counted(others, "other feature")}; show them` : "in no other feature";

@@ -39,13 +39,24 @@ function token() {
   }
 }
 
+/** Where the JSON twin of a page lies. */
+export function twinOf(path) {
+  const twin = path === "/" ? "/index.json" : `${path}.json`;
+  return isStored ? `data${twin}` : twin;
+}
+
 /** The JSON twin of a page. */
 export async function read(path, { query = {}, signal } = {}) {
   const words = isStored ? "" : queryText(query);
-  const twin = path === "/" ? "/index.json" : `${path}.json`;
-  const address = isStored ? `data${twin}` : twin;
-  const answer = await reach(words === "" ? address : `${address}?${words}`, { signal });
-  return answer.json();
+  const answer = await reach(words === "" ? twinOf(path) : `${twinOf(path)}?${words}`, { signal });
+  const content = await answer.json();
+  return isStored ? partOf(content, query) : content;
+}
+
+/** The lines of an exported table that a server would give. */
+function partOf(content, { offset = 0, limit = Infinity }) {
+  if (!Array.isArray(content.rows)) return content;
+  return { ...content, rows: content.rows.slice(offset, offset + limit) };
 }
 
 /** Ask for something that changes or computes. */

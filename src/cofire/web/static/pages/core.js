@@ -1,6 +1,6 @@
 // Overlap: how many neurons some features share, and which.
 
-import { featurePath, href, listPath } from "../address.js";
+import { featurePath, href, isStored, listPath } from "../address.js";
 import { read } from "../api.js";
 import { heatmap } from "../parts/heatmap.js";
 import { documentLike, resultsPage } from "../parts/results_page.js";
@@ -49,7 +49,8 @@ async function labelsOf({ run, layer }, features) {
         const { features: found } = await read(listPath(run, layer), {
           query: { where: `feature=${feature}`, limit: 1 },
         });
-        if (found.length > 0) labels.set(feature, found[0].label);
+        const row = found.find((one) => one.feature === feature);
+        if (row) labels.set(feature, row.label);
       }),
     );
   } catch (error) {
@@ -84,7 +85,7 @@ function matrixBlock(content, { run, layer }, labels) {
         written,
         title: (i, j) => pairWords(overlap, features, i, j),
         link: (i, j) =>
-          i === j ? null : href("/compare", { a: `${run}/${layer}/${features[i]}`, b: `${run}/${layer}/${features[j]}` }),
+          i === j || isStored ? null : href("/compare", { a: `${run}/${layer}/${features[i]}`, b: `${run}/${layer}/${features[j]}` }),
       }),
     );
   };

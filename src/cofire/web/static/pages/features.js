@@ -217,7 +217,6 @@ class FeaturesPage {
       this.sentence,
       ...featureBlocks(page, {
         search: (query) => this.search(query),
-        widening: !isStored,
         extra: storedBlocks(page),
       }),
     ];

@@ -1,7 +1,7 @@
 // One run: layers by measures, how the fit went, health of the features.
 
 import { href, listPath, runPath } from "../address.js";
-import { read } from "../api.js";
+import { read, twinOf } from "../api.js";
 import { chart, curve } from "../parts/charts.js";
 import { h, isolated, missing } from "../shared/dom.js";
 import { counted, figure, percent } from "../shared/text.js";
@@ -233,7 +233,7 @@ function details({ settings, environment, source, run }) {
         h("h3", {}, "Made on"),
         Object.keys(environment).length > 0 ? table(environment) : h("p", { class: "note" }, "Not recorded."),
         source === null ? null : [h("h3", {}, "Source"), h("p", { class: "cite", dir: "auto" }, source)],
-        h("p", { class: "note" }, h("a", { href: `${runPath(run)}.json` }, "This page as JSON")),
+        h("p", { class: "note" }, h("a", { href: twinOf(runPath(run)) }, "This page as JSON")),
       ),
     ),
   );

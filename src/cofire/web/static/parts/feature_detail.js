@@ -1,6 +1,6 @@
 // One feature as the explorer shows it: what the report shows, and what only a server can tell.
 
-import { featurePath, href, runPath } from "../address.js";
+import { featurePath, href, isStored, runPath } from "../address.js";
 import { read } from "../api.js";
 import { heatTokens, contextBlock } from "../shared/contexts.js";
 import { evidence, healthBlock, profileBlock, quickFacts, typeBlock } from "../shared/detail.js";
@@ -35,17 +35,17 @@ export function prepared(page) {
  *
  * `search(query)` searches the list; `extra` are further blocks.
  */
-export function featureBlocks(feature, { search, widening = true, extra = [] }) {
+export function featureBlocks(feature, { search, extra = [] }) {
   const links = {
     href: (index) => href(featurePath(feature.run, feature.layer, index)),
     label: (index) => feature.similar.find((one) => one.feature === index)?.label ?? "",
     sharing: () => null,
-    search,
+    search: isStored ? null : search,
   };
   return [
     evidence(feature),
     quickFacts(feature),
-    contextBlock(feature, { widen: widening ? widenWith(feature) : null }),
+    contextBlock(feature, { widen: isStored ? null : widenWith(feature) }),
     h(
       "div",
       { class: "pair-blocks" },
@@ -137,7 +137,7 @@ function relativesBlock(feature, kind, title, note) {
   const { table, add } = barTable("relatives", first.map(row), { scale: 1 });
   add(first.map(row));
   block.append(table);
-  if (first.length >= RELATIVES) {
+  if (first.length >= RELATIVES && !isStored) {
     const path = featurePath(feature.run, feature.layer, feature.feature);
     block.append(
       moreButton("Show more", async () => {

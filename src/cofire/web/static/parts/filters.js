@@ -4,7 +4,6 @@ import { h } from "../shared/dom.js";
 import { figure } from "../shared/text.js";
 
 const FLAGS = ["dead", "duplicate", "one-token"];
-const TYPING = 120; // milliseconds after the last key before a search begins
 const LOWEST_FIRST = new Set(["feature", "label", "p_value"]);
 
 /** The filters an address names. */
@@ -116,19 +115,15 @@ export class Filters {
   }
 
   listen() {
-    let timer = null;
+    const search = () => this.set({ [this.sentence ? "sentence" : "search"]: this.query.value });
     this.query.addEventListener("input", () => {
-      clearTimeout(timer);
-      if (this.sentence && this.query.value !== "") return; // a sentence is tried when it is complete
-      const name = this.sentence ? "sentence" : "search";
-      timer = setTimeout(() => this.set({ [name]: this.query.value }), TYPING);
+      if (!this.sentence || this.query.value === "") search(); // a sentence is read when complete
     });
     this.element.addEventListener("submit", (event) => event.preventDefault());
     this.query.addEventListener("keydown", (event) => {
       if (event.key !== "Enter") return;
       event.preventDefault();
-      clearTimeout(timer);
-      this.set({ [this.sentence ? "sentence" : "search"]: this.query.value });
+      search();
     });
     this.kinds.addEventListener("change", () => {
       this.sentence = this.kinds.value === "sentence";

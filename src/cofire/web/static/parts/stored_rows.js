@@ -13,6 +13,7 @@ const COMPARISONS = {
 /** The rows that pass all filters, in order. */
 export function chosen({ features }, filters) {
   const { search = "", concept = "", flag = [], without = [], where = [], sure = null } = filters;
+  if (filters.neuron) return []; // exported lists do not know the neurons
   const wanted = folded(search);
   const conditions = [where].flat().map(condition);
   const kept = features.filter(
