@@ -1,20 +1,16 @@
 """Stored runs and a real browser for the tests of reports."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
-from sample_run import make_run
+from playwright.sync_api import Browser
 from visiting import Visit
 
+from browsing import SIZES, chromium
 from cofire.report import write_report
 from cofire.store import Run
-
-SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
-
-_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+from sample_run import make_run
 
 
 @pytest.fixture(scope="session")
@@ -31,16 +27,9 @@ def report(run: Run) -> Path:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Chromium: an installed one, or the one that playwright brought."""
-    found = next(
-        filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-    )
-    with sync_playwright() as playwright:
-        if found is None and not Path(playwright.chromium.executable_path).exists():
-            pytest.skip("no Chromium is installed")
-        opened = playwright.chromium.launch(executable_path=found, args=_ARGUMENTS)
+    """Chromium."""
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture(params=SIZES)

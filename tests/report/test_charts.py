@@ -3,7 +3,6 @@
 import math
 
 import pytest
-from sample_run import objective
 
 from cofire.report.axes import axis
 from cofire.report.charts import (
@@ -13,6 +12,7 @@ from cofire.report.charts import (
     density_histogram,
     objective_curve,
 )
+from sample_run import objective
 
 
 def points_of(curve) -> list[tuple[float, float]]:

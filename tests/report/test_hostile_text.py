@@ -1,72 +1,20 @@
 """Whatever stands in tokens, labels and names stays text."""
 
 import re
-from dataclasses import replace
 
 import pytest
-from sample_run import make_run, sample_corpus, with_vocabulary
 from test_report_file import layer_data
 from visiting import Visit
 
-from cofire.interpret.contexts import Context
-from cofire.interpret.reading import Feature, FeatureSet
-from cofire.interpret.vocabulary import TokenWeight, VocabularyProjection
+from cofire.interpret.reading import FeatureSet
 from cofire.report import write_report
 from cofire.store import Run
-
-HOSTILE = (
-    "<script>alert(1)</script>",
-    "</script><script>alert(2)</script>",
-    '"><img src=x onerror=alert(3)>',
-    "'><svg onload=alert(4)>",
-    "{{7*7}}{% raw %}",
-    "<!--<script>",
-    "]]>&lt;&amp;",
-    "a\u2028b\u2029c",
-    "nul\x00bell\x07",
-    "\u202egnp.exe\u202c",
-    "javascript:alert(5)",
-    "${alert(6)}`",
-    "صباح الخير",
-    "\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"),
-    "w" * 600,
-    "\n\t \n",
-)
-
-
-def hostile(feature: Feature) -> Feature:
-    """The feature with hostile text wherever text goes."""
-    turn = HOSTILE[feature.index % len(HOSTILE) :] + HOSTILE[: feature.index % len(HOSTILE)]
-
-    def spoiled(context: Context) -> Context:
-        tokens = tuple(turn[i % len(turn)] for i in range(len(context.tokens)))
-        return replace(context, tokens=tokens, label=turn[1])
-
-    changed = with_vocabulary(feature)
-    weights = tuple(TokenWeight(i, text, 3.0 - 0.1 * i) for i, text in enumerate(turn))
-    return replace(
-        changed,
-        label=turn[0],
-        concept=None if feature.concept is None else replace(feature.concept, concept=turn[2]),
-        concept_scores=tuple((text, 0.9, 0.8) for text in turn),
-        contexts=tuple(spoiled(context) for context in feature.contexts),
-        quantile_contexts=tuple(spoiled(context) for context in feature.quantile_contexts),
-        firing_types=tuple((text, 3) for text in turn),
-        vocabulary=VocabularyProjection(weights, weights[::-1]),
-    )
+from hostile_text import HOSTILE, hostile_run_at
 
 
 @pytest.fixture(scope="module")
 def hostile_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return make_run(
-        tmp_path_factory.mktemp("runs") / "hostile",
-        layers=(1, 2),
-        n_features=len(HOSTILE) + 4,
-        corpus=sample_corpus(("law", "food", "fear")),
-        change=hostile,
-        model='</title><script>alert("model")</script>',
-        stop_reason="<b>stop</b>\u202e",
-    )
+    return hostile_run_at(tmp_path_factory.mktemp("runs") / "hostile")
 
 
 def test_nothing_breaks_out_of_the_source(hostile_run: Run) -> None:

@@ -4,11 +4,10 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from sample_run import make_run
-
 from cofire.interpret.display import concept_text
 from cofire.interpret.wording import readable, token_text
 from cofire.store import Run
+from sample_run import make_run
 
 
 def test_a_feature_is_a_card_with_what_was_read(run: Run) -> None:

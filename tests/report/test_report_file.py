@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sample_run import make_run, sample_corpus, with_vocabulary
 
 from cofire.corpus import Corpus
 from cofire.errors import StoreError
 from cofire.interpret.reading import Feature
 from cofire.report import write_report
 from cofire.store import Run
+from sample_run import make_run, sample_corpus, with_vocabulary
 
 
 def layer_data(page: str) -> list[dict[str, Any]]:

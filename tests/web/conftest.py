@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("fastapi", reason="needs the extra web")
 
 from asking import Server, serving
+from page_fixtures import browser, desk, explorer, planted, visit  # noqa: F401
 
 from cofire import jobs
 from cofire.config import FitConfig

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from cofire.cli.feature_page import print_feature, print_judged
 from cofire.cli.listing import print_json, print_listing, say
+from cofire.cli.progress import TerminalProgress
 from cofire.config import FeaturesConfig, MethodsConfig, ReportConfig, RunsConfig, ShowConfig
 from cofire.errors import InputError
 from cofire.store import CompareFolder, Run
@@ -110,7 +111,21 @@ def report(config: ReportConfig) -> None:
     """Run ``cofire report``."""
     from cofire.report import write_report
 
-    folder = config.comparison
-    comparison = None if folder is None else CompareFolder.open(folder)
-    path: Path = write_report(Run.open(config.run), config.output, comparison=comparison)
-    say(str(path.resolve()))
+    if config.folder is not None:
+        say(str(_pages(config.run, config.folder).resolve()))
+    if config.folder is None or config.output is not None:
+        comparison = None if config.comparison is None else CompareFolder.open(config.comparison)
+        path: Path = write_report(Run.open(config.run), config.output, comparison=comparison)
+        say(str(path.resolve()))
+
+
+def _pages(run: Path, folder: Path) -> Path:
+    try:
+        from cofire.web.folder import write_folder
+    except ImportError as error:
+        raise InputError(
+            f"A folder of pages needs the extra web ({error.name} is missing): "
+            "pip install 'cofire[web]'."
+        ) from error
+    Run.open(run)  # says what is wrong when it is none
+    return write_folder([run], folder, progress=TerminalProgress())

@@ -68,6 +68,10 @@ class ReportConfig(Config):
     Example:
 
         cofire report runs/demo -o demo.html
+
+        cofire report runs/demo --folder demo-pages
+
+    A folder holds the pages of ``cofire serve``, for any web host; it needs the extra web.
     """
 
     run: RunFolder = Field(description="Run folder.")
@@ -78,4 +82,7 @@ class ReportConfig(Config):
         None,
         description="Folder made by `cofire compare`; its figures at the run's layers are put into "
         "the report.",
+    )
+    folder: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = Field(
+        None, description="Write the explorer's pages into this folder instead."
     )

@@ -20,6 +20,10 @@ _STYLES = ("base.css", "overview.css", "explorer.css", "feature.css", "tree.css"
 _SCRIPTS = (
     "text.js",
     "dom.js",
+    "tabs.js",
+    "theme.js",
+    "rows.js",
+    "feature_row.js",
     "layer.js",
     "list.js",
     "contexts.js",
@@ -28,6 +32,11 @@ _SCRIPTS = (
     "page.js",
     "tree.js",
 )
+
+
+# What makes a part of the script a module of its own, for pages that load several files.
+_IMPORT = re.compile(r"^import [^;]*;\n", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=(?:async function|function|class|const)\b)", re.MULTILINE)
 
 
 def embed_json(value: Any) -> Markup:
@@ -61,8 +70,9 @@ def stylesheet(*names: str) -> Markup:
 
 
 def script(*names: str) -> Markup:
-    """A page's script in one scope of its own: the named assets; the report's without any."""
-    parts = "\n".join(_asset(name) for name in names or _SCRIPTS)
+    """A page's script in one scope of its own: the named modules; the report's without any."""
+    modules = names or _SCRIPTS
+    parts = "\n".join(_EXPORT.sub("", _IMPORT.sub("", _asset(name))) for name in modules)
     return Markup(f'\n(() => {{\n"use strict";\n{parts}\n}})();\n')
 
 

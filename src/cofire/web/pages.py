@@ -27,6 +27,7 @@ PAGES = (
 """Addresses of pages; each has a twin with ``.json`` at its end."""
 
 _FOLDER = Path(str(files("cofire.web"))) / "static"
+_SHARED = Path(str(files("cofire.report"))) / "assets"  # what reports are made of too
 
 
 def add_pages(app: FastAPI) -> None:
@@ -40,6 +41,7 @@ def add_pages(app: FastAPI) -> None:
 
     for path in PAGES:
         app.add_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)
+    app.mount("/static/shared", _Static(directory=_SHARED))
     app.mount("/static", _Static(directory=_FOLDER))
 
 

@@ -22,7 +22,6 @@ from cofire.web.records import (
     Similars,
     TextWindow,
 )
-from cofire.web.refusals import UnreadableError
 from cofire.web.shelf import Shelf
 
 Key = Annotated[str, Path(description="Key of the run, as in the list of runs.", max_length=100)]
@@ -49,15 +48,8 @@ def reading_routes(shelf: Shelf) -> APIRouter:
 
     @routes.get("/runs/{run}.json", summary="One run", responses=_ERRORS)
     def overview(run: Key) -> Overview:
-        card = shelf.card(run)
-        opened = shelf.run(run)
-        layers, problems = [], [] if card.problem is None else [card.problem]
-        for number in card.layers:
-            try:
-                layers.append(shelf.layer(run, number))
-            except UnreadableError as error:
-                problems.append(str(error))
-        return reading.overview(run, card, opened, layers, problems)
+        layers, problems = shelf.readable(run)
+        return reading.overview(run, shelf.card(run), shelf.run(run), layers, problems)
 
     @routes.get(
         "/runs/{run}/{layer}/features.json",

@@ -128,6 +128,22 @@ class Shelf:
                 self._open.pop(key, None)
             raise UnreadableError(reason(error, path)) from error
 
+    def readable(self, key: str) -> tuple[list[ServedLayer], list[str]]:
+        """The layers of a run that can be read, and a sentence for everything that cannot.
+
+        Raises:
+            UnknownError: when there is no such run.
+            UnreadableError: when it cannot be opened at all.
+        """
+        card = self.card(key)
+        found, problems = [], [] if card.problem is None else [card.problem]
+        for number in card.layers:
+            try:
+                found.append(self.layer(key, number))
+            except UnreadableError as error:
+                problems.append(str(error))
+        return found, problems
+
     def layer(self, key: str, layer: int) -> ServedLayer:
         """One layer of a run, from memory where it was read before.
 

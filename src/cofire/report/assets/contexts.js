@@ -1,5 +1,9 @@
 // Texts in which a feature fires: tokens coloured by code, and what a token says when pointed at.
 
+import { byId, h, isolated } from "./dom.js";
+import { markTab, moveBetweenTabs } from "./tabs.js";
+import { alignedLike, figure, percent } from "./text.js";
+
 const QUANTILES = [
   [null, "Top", "The strongest, every token type once before any comes twice."],
   [0.99, "99%", "Among the strongest 1% of the places where it fires."],
@@ -11,15 +15,21 @@ const QUANTILES = [
     "The middle: half of the places fire less, half more. If the meaning holds here, it is real.",
   ],
 ];
+let lists = 0; // made so far, so that each has an id of its own
 const FULL_HEAT = 92; // percent of the colour at the feature's largest code
 
-/** The list of contexts with a tab for each quantile. */
-function contextBlock(layer, feature) {
-  const list = h("ol", { class: "contexts", id: "contexts", role: "tabpanel" });
+/** The list of contexts with a tab for each quantile; `widen` gives a row its button for more. */
+export function contextBlock(feature, { widen = null } = {}) {
+  lists += 1;
+  const id = `contexts-${lists}`;
+  const list = h("ol", { class: "contexts" });
   const note = h("p", { class: "note" });
   const tabs = QUANTILES.map(([quantile, name, words]) => {
-    const contexts = feature.contexts.filter(([at]) => at === quantile);
-    const written = alignedLike(contexts.map((context) => context[4]));
+    const contexts =
+      quantile === null
+        ? feature.contexts
+        : feature.quantile_contexts.filter((context) => context.quantile === quantile);
+    const written = alignedLike(contexts.map((context) => context.code));
     const tab = h(
       "button",
       {
@@ -27,7 +37,7 @@ function contextBlock(layer, feature) {
         role: "tab",
         title: words,
         disabled: contexts.length === 0,
-        "aria-controls": "contexts",
+        "aria-controls": id,
       },
       name,
     );
@@ -35,7 +45,7 @@ function contextBlock(layer, feature) {
       for (const other of tabs) markTab(other, other === tab);
       note.textContent = words;
       list.replaceChildren(
-        ...contexts.map((context) => contextRow(layer, feature, context, written)),
+        ...contexts.map((context) => contextRow(feature, context, written, widen)),
       );
     });
     return tab;
@@ -51,7 +61,7 @@ function contextBlock(layer, feature) {
     { class: "block" },
     h("div", { class: "block-head" }, h("h3", {}, "Where it fires"), bar),
     note,
-    list,
+    h("div", { role: "tabpanel", id, "aria-label": "Contexts" }, list),
   );
   const first = tabs.find((tab) => !tab.disabled);
   if (first) first.click();
@@ -59,62 +69,63 @@ function contextBlock(layer, feature) {
   return block;
 }
 
-function markTab(tab, selected) {
-  tab.setAttribute("aria-selected", selected ? "true" : "false");
-  tab.tabIndex = selected ? 0 : -1;
-}
-
-/** Left and right arrows move along a list of tabs, as tabs do everywhere. */
-function moveBetweenTabs(event) {
-  const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  if (step === undefined) return;
-  event.preventDefault();
-  event.stopPropagation();
-  const tabs = [...event.currentTarget.querySelectorAll("[role=tab]:not(:disabled)")];
-  const next = tabs[(tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length];
-  next.focus();
-  next.click();
-}
-
-function contextRow(layer, feature, [, window, focus, label, code, codes], written) {
-  const tokens = layer.data.windows[window].map((text, place) => {
-    const value = codes[place] === null ? null : (codes[place] / CODE_STEPS) * feature.scale;
-    const shown = place === 0 ? layer.string(text).trimStart() : layer.string(text);
-    return heatToken(shown, place === focus ? code : value, feature, place === focus);
-  });
-  const concept = label === null ? null : layer.string(label);
-  const same = concept !== null && concept === layer.conceptName(feature);
+function contextRow(feature, context, written, widen) {
+  const { label, code } = context;
+  const text = h("p", { class: "text", dir: "auto" }, heatTokens(context, feature));
+  const same = label !== null && label === feature.concept?.concept;
   return h(
     "li",
     { class: "context" },
     h("span", { class: "code", title: "code at the underlined token" }, written(code)),
-    h("p", { class: "text", dir: "auto" }, tokens),
-    concept === null
-      ? h("span", { class: "from" })
-      : h(
-          "span",
-          { class: same ? "from same" : "from", title: "the concept this text was written for" },
-          isolated(concept),
-        ),
+    text,
+    h(
+      "span",
+      label === null
+        ? { class: "from" }
+        : {
+            class: same ? "from same" : "from",
+            title: "the concept this text was written for",
+          },
+      label === null ? null : isolated(label),
+      widen === null ? null : widen(feature, context, text),
+    ),
+  );
+}
+
+/** The tokens of a context, its focus marked. */
+export function heatTokens({ tokens, codes, focus, code }, feature) {
+  return tokens.map((token, place) =>
+    heatToken(
+      place === 0 ? token.trimStart() : token,
+      place === focus ? code : codes[place],
+      feature,
+      place === focus,
+    ),
   );
 }
 
 /** A token with its colour; the space before it stays outside of the colour. */
-function heatToken(text, code, feature, focus) {
+export function heatToken(text, code, { scale }, focus = false) {
   const word = text.trimStart() || text;
   const token = h(focus ? "mark" : "span", { class: "token" }, word);
   token.classList.toggle("focus", focus);
   token.classList.toggle("blank", /^[␣↵⇥]+$/.test(word));
   token.classList.toggle("against", code < 0);
-  const share = Math.abs(code ?? 0) / feature.scale;
-  if (share > 0) token.style.setProperty("--heat", (FULL_HEAT * share).toFixed(1));
-  token.dataset.code =
-    share === 0 ? "does not fire here" : `code ${figure(code)}, ${percent(share)} of its largest`;
+  const share = Math.abs(code ?? 0) / scale;
+  if (share > 0) {
+    token.style.setProperty("--heat", (FULL_HEAT * Math.min(1, share)).toFixed(1));
+  }
+  token.dataset.code = codeWords(code, share);
   return word === text ? token : [text.slice(0, text.length - word.length), token];
 }
 
+function codeWords(code, share) {
+  if (code === null) return "its code here is missing";
+  return share === 0 ? "does not fire here" : `code ${figure(code)}, ${percent(share)} of its largest`;
+}
+
 /** One tooltip for all tokens, by pointer or by tap. */
-function watchTokens(container) {
+export function watchTokens(container) {
   const tip = byId("tip");
   const hide = () => {
     tip.hidden = true;

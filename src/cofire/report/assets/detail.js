@@ -1,34 +1,47 @@
-// One feature in detail.
+// One feature in detail, from plain JSON: that of the explorer (cofire.web.records.FeaturePage),
+// with `scale`, the largest code that colours stand for, and `totals`, how many of each there are
+// where only the first are given.
+
+import { contextBlock } from "./contexts.js";
+import { h, isolated, loneToken, missing, moreButton, svg } from "./dom.js";
+import { counted, figure, percent, score } from "./text.js";
+import { neuronBlock, vocabularyBlocks } from "./weights.js";
 
 const TYPES_FIRST = 24;
+const CONCEPTS_FIRST = 12;
 
-const FLAG_WORDS = {
+export const FLAG_WORDS = {
   dead: "It is never active on the training texts.",
   duplicate: "Another feature has nearly the same atom.",
   "one-token":
     "Nearly all its strong firings are on one token: it may stand for a word, not an idea.",
 };
 
-/** Everything about one feature, as elements. */
-function detailOf(layer, feature, search) {
+/**
+ * Everything about one feature, as elements.
+ *
+ * `links` says how features are reached: `href(index)`, `label(index)`, `sharing(neuron)` and
+ * `search(query)`.
+ */
+export function detailOf(feature, links) {
   return [
     h("h2", { dir: "auto" }, feature.label),
-    evidence(layer, feature),
-    quickFacts(layer, feature),
+    evidence(feature),
+    quickFacts(feature),
     judgedBlock(feature),
-    contextBlock(layer, feature),
+    contextBlock(feature),
     h(
       "div",
       { class: "pair-blocks" },
-      h("div", {}, typeBlock(layer, feature), profileBlock(layer, feature)),
-      h("div", {}, neuronBlock(layer, feature, search), healthBlock(layer, feature)),
+      h("div", {}, typeBlock(feature), profileBlock(feature)),
+      h("div", {}, neuronBlock(feature, links), healthBlock(feature, links)),
     ),
-    vocabularyBlocks(layer, feature),
+    vocabularyBlocks(feature),
   ];
 }
 
-function evidence(layer, feature) {
-  const concept = feature.concept;
+/** What is known of the concept a feature selects. */
+export function evidence({ concept }) {
   if (concept === null) {
     return h(
       "div",
@@ -36,7 +49,7 @@ function evidence(layer, feature) {
       h("p", {}, "No concept: the texts carry no labels, or too few of each."),
     );
   }
-  const name = h("b", {}, isolated(layer.string(concept.name)));
+  const name = h("b", {}, isolated(concept.concept));
   if (concept.auroc === null) {
     return h(
       "div",
@@ -46,15 +59,15 @@ function evidence(layer, feature) {
         {},
         "Not enough evidence for a concept: its best one on the training texts is ",
         name,
-        ` (AUROC ${score(concept.train)}), but no text of it was held out to judge that.`,
+        ` (AUROC ${score(concept.auroc_train)}), but no text of it was held out to judge that.`,
       ),
     );
   }
-  const [low, high] = concept.interval;
+  const { low, high } = concept;
   const figures =
     `held-out AUROC ${score(concept.auroc)}, 95% interval ${score(low)} to ${score(high)}, ` +
-    `p = ${figure(concept.p, 2)}, on ${counted(concept.positive, "held-out text")} of it and ` +
-    `${concept.negative.toLocaleString("en")} others.`;
+    `p = ${figure(concept.p_value, 2)}, on ${counted(concept.n_positive, "held-out text")} of it and ` +
+    `${concept.n_negative.toLocaleString("en")} others.`;
   const precision = `${Math.round(100 * concept.precision)}% of its strong firings are in texts of it.`;
   let sentence = h("p", {}, "Selects ", name, `: ${figures} ${precision}`);
   if (!concept.sure) {
@@ -65,7 +78,7 @@ function evidence(layer, feature) {
       name,
       `: ${figures}`,
     );
-  } else if (!concept.names) {
+  } else if (!concept.names_feature) {
     sentence = h(
       "p",
       {},
@@ -94,8 +107,8 @@ function intervalPlot(concept, low, high) {
     svg("line", { class: `span${weak}`, x1: at(low), x2: at(high), y1: 14, y2: 14 }),
     svg(
       "circle",
-      { class: "train", cx: at(concept.train), cy: 14, r: 3.5 },
-      svg("title", {}, `training texts ${score(concept.train)}`),
+      { class: "train", cx: at(concept.auroc_train), cy: 14, r: 3.5 },
+      svg("title", {}, `training texts ${score(concept.auroc_train)}`),
     ),
     svg(
       "circle",
@@ -108,11 +121,12 @@ function intervalPlot(concept, low, high) {
   );
 }
 
-function quickFacts(layer, feature) {
-  const [size, negative] = feature.group;
+/** A line of figures. */
+export function quickFacts(feature) {
+  const { neurons: size, against: negative } = feature.totals;
   const facts = [
-    ["Active on", `${percent(feature.density)} of tokens`],
-    ["Largest code", figure(feature.max)],
+    ["Active on", `${percent(feature.measures.density)} of tokens`],
+    ["Largest code", figure(feature.max_code)],
     ["Neurons", negative > 0 ? `${size - negative} up, ${negative} down` : String(size)],
   ];
   return h(
@@ -167,8 +181,9 @@ function judgedBlock(feature) {
   return block;
 }
 
-function typeBlock(layer, feature) {
-  const [types, firings] = feature.firings;
+/** The tokens on which a feature fires strongly. */
+export function typeBlock(feature) {
+  const { types, firings } = feature.totals;
   const block = h("section", { class: "block" }, h("h3", {}, "Tokens that fire it strongly"));
   if (types === 0) {
     block.append(h("p", { class: "note" }, missing("it never fires"), " None: it never fires."));
@@ -177,11 +192,11 @@ function typeBlock(layer, feature) {
   const list = h("ul", { class: "word-list" });
   const add = (some) =>
     list.append(
-      ...some.map(([text, count]) =>
+      ...some.map(({ token, count }) =>
         h(
           "li",
           {},
-          loneToken(layer.string(text)),
+          loneToken(token),
           h("span", { class: "tally" }, count.toLocaleString("en")),
         ),
       ),
@@ -203,10 +218,11 @@ function typeBlock(layer, feature) {
   return block;
 }
 
-function profileBlock(layer, feature) {
+/** Its best concepts, training and held-out AUROC. */
+export function profileBlock(feature) {
   const head = h("div", { class: "block-head" }, h("h3", {}, "Best concepts by AUROC"));
   const block = h("section", { class: "block" }, head);
-  if (feature.profile.length === 0) {
+  if (feature.concepts.length === 0) {
     block.append(
       h(
         "p",
@@ -225,11 +241,11 @@ function profileBlock(layer, feature) {
     ),
   );
   const at = (value) => `${100 * value}%`;
-  const row = ([name, train, heldout]) =>
+  const row = ({ concept: name, auroc_train: train, auroc: heldout }) =>
     h(
       "tr",
       {},
-      h("th", { scope: "row" }, isolated(layer.string(name))),
+      h("th", { scope: "row" }, isolated(name)),
       h(
         "td",
         {},
@@ -258,29 +274,40 @@ function profileBlock(layer, feature) {
         heldout === null ? missing("no held-out text of it") : score(heldout),
       ),
     );
-  block.append(
-    h("table", { class: "bars profile-list" }, feature.profile.map(row)),
-    h(
-      "p",
-      { class: "note" },
-      `The ${feature.profile.length} best of ${counted(feature.concepts, "concept")} on training texts; the dashed line is chance, the figure is held out.`,
-    ),
-  );
+  const table = h("table", { class: "bars profile-list" });
+  const note = h("p", { class: "note" });
+  const show = (concepts) => {
+    table.replaceChildren(...concepts.map(row));
+    note.textContent = `The ${concepts.length} best of ${counted(feature.totals.concepts, "concept")} on training texts; the dashed line is chance, the figure is held out.`;
+  };
+  show(feature.concepts.slice(0, CONCEPTS_FIRST));
+  block.append(table);
+  if (feature.concepts.length > CONCEPTS_FIRST) {
+    block.append(
+      moreButton(`Show all ${feature.concepts.length}`, () => show(feature.concepts)),
+    );
+  }
+  block.append(note);
   return block;
 }
 
-function healthBlock(layer, feature) {
-  const other = feature.nearest === feature.index ? null : layer.feature(feature.nearest);
-  const nearest =
-    other === null
-      ? h("p", {}, "No other feature has an atom like it.")
-      : h(
-          "p",
-          {},
-          "The most similar atom is that of ",
-          h("a", { href: layer.hash(other) }, `feature ${other.index}, `, isolated(other.label)),
-          ` (cosine ${figure(feature.cosine, 2)}).`,
-        );
+/** What is wrong with a feature, and which other is most like it. */
+export function healthBlock(feature, links) {
+  const alone = feature.nearest === null || feature.nearest === feature.feature;
+  const nearest = alone
+    ? h("p", {}, "No other feature has an atom like it.")
+    : h(
+        "p",
+        {},
+        "The most similar atom is that of ",
+        h(
+          "a",
+          { href: links.href(feature.nearest) },
+          `feature ${feature.nearest}, `,
+          isolated(links.label(feature.nearest)),
+        ),
+        ` (cosine ${figure(feature.nearest_cosine, 2)}).`,
+      );
   const words = feature.flags.map((flag) =>
     h("p", {}, h("b", { class: "flag" }, `${flag}: `), FLAG_WORDS[flag]),
   );

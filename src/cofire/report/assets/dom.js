@@ -1,8 +1,10 @@
 // Building the page from data. Data only ever becomes text nodes and attribute values.
 
+import { MISSING } from "./text.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
-function byId(id) {
+export function byId(id) {
   return document.getElementById(id);
 }
 
@@ -19,27 +21,27 @@ function fill(element, attributes, children) {
 }
 
 /** An HTML element with attributes and children (elements or text). */
-function h(tag, attributes = {}, ...children) {
+export function h(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
 /** An SVG element. */
-function svg(tag, attributes = {}, ...children) {
+export function svg(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
 
 /** The mark for a missing value, with the reason on hover. */
-function missing(why) {
+export function missing(why) {
   return h("span", { class: "missing", title: why }, MISSING);
 }
 
 /** Text from data that may run right to left, kept from reordering what stands around it. */
-function isolated(text) {
+export function isolated(text) {
   return h("bdi", {}, text);
 }
 
 /** A token on its own: the space before it is shown as a faint mark. */
-function loneToken(text) {
+export function loneToken(text) {
   if (!text.startsWith(" ") || text.trim() === "") return isolated(text);
   return h(
     "bdi",
@@ -50,7 +52,7 @@ function loneToken(text) {
 }
 
 /** A button that shows more of something and then goes away. */
-function moreButton(label, show) {
+export function moreButton(label, show) {
   const button = h("button", { type: "button", class: "more" }, label);
   button.addEventListener("click", () => {
     show();
@@ -59,4 +61,4 @@ function moreButton(label, show) {
   return button;
 }
 
-const narrow = window.matchMedia("(max-width: 52rem)");
+export const narrow = window.matchMedia("(max-width: 52rem)");

@@ -1,9 +1,11 @@
 // The features of one layer, read from the JSON of the page (made by cofire.report.payload).
 
+import { COLLATOR, folded } from "./text.js";
+
 const CODE_STEPS = 1000;
 
 /** How a list can be ordered: a value for each feature (null: missing, always last). */
-const ORDERS = {
+export const ORDERS = {
   index: { name: "Number", of: (feature) => feature.index },
   label: { name: "Label", of: (feature) => feature.label },
   auroc: { name: "AUROC, held out", of: (feature) => feature.concept?.auroc ?? null, high: true },
@@ -12,9 +14,9 @@ const ORDERS = {
   neurons: { name: "Neurons", of: (feature) => feature.group[0], high: true },
 };
 
-const FLAGS = ["dead", "duplicate", "one-token"];
+export const FLAGS = ["dead", "duplicate", "one-token"];
 
-class Layer {
+export class Layer {
   constructor(element) {
     this.element = element;
     this.id = element.dataset.layer;
@@ -44,6 +46,73 @@ class Layer {
 
   feature(index) {
     return this.features[this.places.get(index)] ?? null;
+  }
+
+  /** Everything about a feature as the explorer's records have it, the strings in their places. */
+  read(feature) {
+    const tokens = (weights) =>
+      weights?.map(([text, logit, id]) => ({ token_id: id, token: this.string(text), logit })) ??
+      null;
+    const contexts = feature.contexts.map((context) => this.readContext(feature, context));
+    return {
+      feature: feature.index,
+      label: feature.label,
+      flags: feature.flags,
+      measures: { density: feature.density },
+      max_code: feature.max,
+      scale: feature.scale,
+      nearest: feature.nearest,
+      nearest_cosine: feature.cosine,
+      concept: feature.concept === null ? null : this.readConcept(feature.concept),
+      concepts: feature.profile.map(([name, auroc_train, auroc]) => ({
+        concept: this.string(name),
+        auroc_train,
+        auroc,
+      })),
+      contexts: contexts.filter(({ quantile }) => quantile === null),
+      quantile_contexts: contexts.filter(({ quantile }) => quantile !== null),
+      neurons: feature.neurons.map((neuron, place) => ({
+        neuron,
+        weight: feature.weights[place],
+      })),
+      promoted: tokens(feature.promoted),
+      demoted: tokens(feature.demoted),
+      types: feature.types.map(([text, count]) => ({ token: this.string(text), count })),
+      totals: {
+        neurons: feature.group[0],
+        against: feature.group[1],
+        concepts: feature.concepts,
+        types: feature.firings[0],
+        firings: feature.firings[1],
+      },
+    };
+  }
+
+  readConcept(concept) {
+    return {
+      concept: this.string(concept.name),
+      auroc_train: concept.train,
+      auroc: concept.auroc,
+      low: concept.interval?.[0] ?? null,
+      high: concept.interval?.[1] ?? null,
+      p_value: concept.p,
+      n_positive: concept.positive,
+      n_negative: concept.negative,
+      precision: concept.precision,
+      sure: concept.sure,
+      names_feature: concept.names,
+    };
+  }
+
+  readContext(feature, [quantile, window, focus, label, code, codes]) {
+    return {
+      quantile,
+      tokens: this.data.windows[window].map((text) => this.string(text)),
+      focus,
+      label: label === null ? null : this.string(label),
+      code,
+      codes: codes.map((step) => (step === null ? null : (step / CODE_STEPS) * feature.scale)),
+    };
   }
 
   conceptName(feature) {

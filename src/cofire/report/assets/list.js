@@ -1,10 +1,12 @@
-// The list of features: search, filters, order, and rows drawn only where they can be seen.
+// The list of features of a report: search, filters, order.
 
-const ROW_REMS = 4.25; // --row of the stylesheet
-const OVERSCAN = 6; // rows drawn beyond each edge
-const LEAST_ROWS = 12; // rows drawn even where the list is out of sight
+import { byId, h, missing } from "./dom.js";
+import { FLAGS, ORDERS } from "./layer.js";
+import { aurocShare, featureRow, ROW_REMS } from "./feature_row.js";
+import { stepped, VirtualRows } from "./rows.js";
+import { COLLATOR, counted, folded, percent, score } from "./text.js";
 
-class FeatureList {
+export class FeatureList {
   /** @param {(feature: object, open: boolean) => void} choose called when a feature is chosen */
   constructor(choose) {
     this.choose = choose;
@@ -12,7 +14,12 @@ class FeatureList {
     this.shown = [];
     this.current = null;
     this.rows = byId("rows");
-    this.frame = byId("frame");
+    this.view = new VirtualRows({
+      rows: this.rows,
+      frame: byId("frame"),
+      rems: ROW_REMS,
+      row: (place) => this.row(place),
+    });
     this.inputs = {
       query: byId("search"),
       concept: byId("concept"),
@@ -20,10 +27,6 @@ class FeatureList {
       order: byId("sort"),
     };
     this.reversed = false;
-    const draw = () => this.draw();
-    this.frame.addEventListener("scroll", draw, { passive: true });
-    window.addEventListener("scroll", draw, { passive: true });
-    window.addEventListener("resize", draw);
     this.rows.addEventListener("click", (event) => {
       const row = event.target.closest(".row");
       if (row) this.choose(this.shown[Number(row.dataset.place)], true);
@@ -116,40 +119,22 @@ class FeatureList {
     byId("direction").title = descending
       ? "highest first; click for lowest first"
       : "lowest first; click for highest first";
-    this.frame.scrollTop = 0;
-    this.rows.style.height = `${this.shown.length * this.rowHeight}px`;
+    this.view.open(this.shown.length);
     this.draw();
-  }
-
-  get rowHeight() {
-    return ROW_REMS * parseFloat(getComputedStyle(document.documentElement).fontSize);
   }
 
   /** Mark a feature as the current one, and bring its row into the frame. */
   mark(feature) {
     this.current = feature;
     const place = this.shown.indexOf(feature);
-    if (place >= 0) {
-      const top = place * this.rowHeight;
-      const { scrollTop, clientHeight } = this.frame;
-      if (top < scrollTop) this.frame.scrollTop = top;
-      else if (top + this.rowHeight > scrollTop + clientHeight) {
-        this.frame.scrollTop = top + this.rowHeight - clientHeight;
-      }
-    }
+    if (place >= 0) this.view.enframe(place);
     this.draw();
   }
 
   /** Bring the current row into sight where the page scrolls, not the frame. */
   reveal() {
     const place = this.shown.indexOf(this.current);
-    if (place >= 0 && narrow.matches) {
-      const top = this.rows.getBoundingClientRect().top + place * this.rowHeight;
-      const margin = 2 * this.rowHeight; // room for the bar of layers
-      if (top < margin) window.scrollBy(0, top - margin);
-      else if (top + margin > window.innerHeight)
-        window.scrollBy(0, top + margin - window.innerHeight);
-    }
+    if (place >= 0) this.view.reveal(place);
     this.draw();
   }
 
@@ -171,65 +156,30 @@ class FeatureList {
       );
       return;
     }
-    const height = this.rowHeight;
-    const box = this.rows.getBoundingClientRect();
-    const clip = this.frame.getBoundingClientRect();
-    const top = Math.max(0, clip.top) - box.top;
-    const bottom = Math.min(window.innerHeight, clip.bottom) - box.top;
-    const end = Math.max(LEAST_ROWS, Math.ceil(bottom / height) + OVERSCAN);
-    const last = Math.min(this.shown.length, end);
-    const first = Math.max(0, Math.min(Math.floor(top / height) - OVERSCAN, last - LEAST_ROWS));
-    const places = [];
-    for (let place = first; place < last; place += 1) places.push(place);
-    this.rows.replaceChildren(...places.map((place) => this.row(place, height)));
-    const current = this.shown.indexOf(this.current);
-    if (current >= first && current < last) {
+    this.view.draw();
+    if (this.view.draws(this.shown.indexOf(this.current))) {
       this.rows.setAttribute("aria-activedescendant", `row-${this.current.index}`);
     } else {
       this.rows.removeAttribute("aria-activedescendant");
     }
   }
 
-  row(place, height) {
+  row(place) {
     const feature = this.shown[place];
-    const concept = feature.concept;
-    const known = concept !== null && concept.auroc !== null;
-    const bar = h("i");
-    if (known) bar.style.width = `${100 * Math.max(0, 2 * concept.auroc - 1)}%`;
-    const reason = this.layer.reason(feature, this.query);
-    const row = h(
-      "div",
-      {
-        class: "row",
-        role: "option",
-        id: `row-${feature.index}`,
-        "data-place": place,
-        "aria-selected": feature === this.current ? "true" : "false",
-        "aria-posinset": place + 1,
-        "aria-setsize": this.shown.length,
-      },
-      h("span", { class: "number" }, String(feature.index)),
-      h("span", { class: "label", dir: "auto", title: feature.label }, feature.label),
-      h(
-        "span",
-        { class: "under" },
-        feature.flags.length > 0
-          ? h("span", { class: "flag" }, `${feature.flags.join(", ")} · `)
-          : null,
-        isolated(reason ?? this.remark(feature)),
-      ),
-      h(
-        "span",
-        {
-          class: known && concept.sure ? "score sure" : "score",
-          title: "held-out AUROC of its best concept",
-        },
-        known ? score(concept.auroc) : missing("no held-out AUROC"),
-        h("span", { class: "track" }, bar),
-      ),
-    );
-    row.style.top = `${place * height}px`;
-    return row;
+    const auroc = feature.concept?.auroc ?? null;
+    return featureRow({
+      index: feature.index,
+      label: feature.label,
+      flags: feature.flags,
+      under: this.layer.reason(feature, this.query) ?? this.remark(feature),
+      amount: auroc === null ? missing("no held-out AUROC") : score(auroc),
+      share: aurocShare(auroc),
+      sure: auroc !== null && feature.concept.sure,
+      title: "held-out AUROC of its best concept",
+      selected: feature === this.current,
+      place,
+      count: this.shown.length,
+    });
   }
 
   /** What a row says below the label: what the label does not say already. */
@@ -242,25 +192,16 @@ class FeatureList {
   }
 
   onKey(event) {
-    const page = Math.max(1, Math.floor(this.frame.clientHeight / this.rowHeight) - 1);
-    const steps = {
-      ArrowDown: 1,
-      ArrowUp: -1,
-      PageDown: page,
-      PageUp: -page,
-      Home: -Infinity,
-      End: Infinity,
-    };
     if (event.key === "Enter" && this.current !== null) {
       event.preventDefault();
       this.choose(this.current, true);
     }
-    if (!(event.key in steps) || this.shown.length === 0) return;
+    const place = this.shown.indexOf(this.current);
+    const next = stepped(event.key, place, this.shown.length, this.view.page);
+    if (next === null) return;
     event.preventDefault();
     event.stopPropagation();
-    const place = this.shown.indexOf(this.current) + steps[event.key];
-    const kept = Math.min(this.shown.length - 1, Math.max(0, place));
-    this.choose(this.shown[kept], false);
+    this.choose(this.shown[next], false);
     this.reveal();
   }
 }

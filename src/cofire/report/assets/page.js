@@ -1,5 +1,14 @@
 // The page: which layer and feature are open, the address, keys, theme and printing.
 
+import { watchTokens } from "./contexts.js";
+import { detailOf, FLAG_WORDS } from "./detail.js";
+import { byId, h, narrow } from "./dom.js";
+import { Layer } from "./layer.js";
+import { FeatureList } from "./list.js";
+import { markTab, moveBetweenTabs } from "./tabs.js";
+import { MISSING, percent, score } from "./text.js";
+import { startTheme } from "./theme.js";
+
 const layers = [...document.querySelectorAll("script.layer-data")].map(
   (element) => new Layer(element),
 );
@@ -32,7 +41,7 @@ function showLayer(wanted) {
 function showFeature(feature, { open = false, quiet = false } = {}) {
   if (!feature) return;
   list.mark(feature);
-  detail.replaceChildren(detailBar(feature), ...detailOf(layer, feature, searchFor));
+  detail.replaceChildren(detailBar(feature), ...detailOf(layer.read(feature), links()));
   detail.setAttribute("aria-label", `Feature ${feature.index}`);
   detail.scrollTop = 0;
   byId("announce").textContent = quiet ? "" : `Feature ${feature.index}: ${feature.label}`;
@@ -40,6 +49,16 @@ function showFeature(feature, { open = false, quiet = false } = {}) {
   if (!quiet) remember(layer.hash(feature), opening);
   if (open && narrow.matches) openSheet();
   else if (!quiet && !narrow.matches) bringIntoView();
+}
+
+/** How a feature reaches others. */
+function links() {
+  return {
+    href: (index) => layer.hash(layer.feature(index)),
+    label: (index) => layer.feature(index)?.label ?? "",
+    sharing: (neuron) => layer.neuronCounts.get(neuron) ?? 1,
+    search: searchFor,
+  };
 }
 
 function detailBar(feature) {
@@ -187,41 +206,6 @@ function onKey(event) {
   actions[event.key]();
 }
 
-// Theme: that of the system until the reader chooses another.
-
-const THEME = "cofire-theme";
-
-function storedTheme() {
-  try {
-    return localStorage.getItem(THEME);
-  } catch {
-    return null; // some browsers keep nothing for files
-  }
-}
-
-function showTheme(theme) {
-  if (theme === "light" || theme === "dark") root.dataset.theme = theme;
-  byId("theme-button").textContent = isDark() ? "Light" : "Dark";
-  byId("theme-button").setAttribute("aria-label", isDark() ? "Light theme" : "Dark theme");
-}
-
-function isDark() {
-  return (
-    (root.dataset.theme ??
-      (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) === "dark"
-  );
-}
-
-function switchTheme() {
-  const theme = isDark() ? "light" : "dark";
-  showTheme(theme);
-  try {
-    localStorage.setItem(THEME, theme);
-  } catch {
-    // the choice then lasts as long as the page
-  }
-}
-
 // Printing: the list of the screen is only drawn where it is seen, paper gets a whole table.
 
 function printTable() {
@@ -261,11 +245,9 @@ function printTable() {
 }
 
 byId("without-script").remove();
-showTheme(storedTheme());
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => showTheme(null));
+startTheme(byId("theme-button"));
 watchTokens(detail);
 follow();
-byId("theme-button").addEventListener("click", switchTheme);
 byId("print-button").addEventListener("click", () => window.print());
 byId("help-button").addEventListener("click", () => byId("help").showModal());
 byId("tabs").addEventListener("keydown", moveBetweenTabs);

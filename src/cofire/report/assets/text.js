@@ -1,10 +1,10 @@
 // Figures and words as the page shows them.
 
-const MISSING = "–";
-const COLLATOR = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
+export const MISSING = "–";
+export const COLLATOR = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
 /** A number to so many significant digits: 0.0123, 12.3, 1,234; the mark for a missing one. */
-function figure(value, digits = 3) {
+export function figure(value, digits = 3) {
   if (value === null || value === undefined) return MISSING;
   if (value === 0) return "0";
   const size = Math.abs(value);
@@ -14,7 +14,7 @@ function figure(value, digits = 3) {
 }
 
 /** A way to write several figures of one kind below each other: as many decimals for all. */
-function alignedLike(values) {
+export function alignedLike(values) {
   const scale = Math.max(...values.map(Math.abs));
   if (!(scale > 1e-3)) return (value) => figure(value);
   const decimals = Math.min(5, Math.max(0, 2 - Math.floor(Math.log10(scale))));
@@ -22,21 +22,21 @@ function alignedLike(values) {
 }
 
 /** A share of 1 as a percentage. */
-function percent(value, digits = 2) {
+export function percent(value, digits = 2) {
   return value === null ? MISSING : `${figure(100 * value, digits)}%`;
 }
 
 /** An AUROC, always to two digits. */
-function score(value) {
+export function score(value) {
   return value === null ? MISSING : value.toFixed(2);
 }
 
 /** "1 feature", "2 features". */
-function counted(number, noun) {
+export function counted(number, noun) {
   return `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 /** Text as it is compared when searching. */
-function folded(text) {
+export function folded(text) {
   return text.normalize("NFKC").toLowerCase();
 }

@@ -1,13 +1,16 @@
 // What a feature is made of and what it makes the model say: signed bars.
 
+import { h, loneToken, missing, moreButton } from "./dom.js";
+import { alignedLike, counted } from "./text.js";
+
 const NEURONS_ALL = 30; // a group up to this size is shown whole at once
 const NEURONS_FIRST = 15;
 
-/** Rows of signed bars that share one scale. */
-function barTable(kind, rows) {
+/** Rows of signed bars that share one scale: the largest of the rows, or a given one. */
+export function barTable(kind, rows, { scale: given = null } = {}) {
   const negative = rows.some(({ value }) => value < 0);
   const positive = rows.some(({ value }) => value > 0);
-  const scale = Math.max(...rows.map(({ value }) => Math.abs(value))) || 1;
+  const scale = given ?? (Math.max(...rows.map(({ value }) => Math.abs(value))) || 1);
   const zero = negative ? (positive ? 50 : 100) : 0;
   const reach = negative && positive ? 50 : 100;
   const written = alignedLike(rows.map(({ value }) => value));
@@ -30,16 +33,20 @@ function barTable(kind, rows) {
   return { table, add: (some) => table.append(...some.map(draw)) };
 }
 
-function neuronBlock(layer, feature, search) {
-  const [size, negative] = feature.group;
+/**
+ * The neurons of a feature. `sharing` says how many features hold a neuron (null: not known);
+ * `search` is called with a search for one; null where there is none.
+ */
+export function neuronBlock(feature, { sharing, search }) {
+  const { neurons: size, against: negative } = feature.totals;
   const block = h("section", { class: "block" }, h("h3", {}, `Neuron group of ${size}`));
   if (size === 0) {
     block.append(h("p", { class: "note" }, "Its atom is all zeros."));
     return block;
   }
-  const rows = feature.neurons.map((neuron, place) => ({
-    head: neuronLink(layer, neuron, search),
-    value: feature.weights[place],
+  const rows = feature.neurons.map(({ neuron, weight }) => ({
+    head: neuronLink(neuron, sharing(neuron), search),
+    value: weight,
   }));
   const { table, add } = barTable("neuron-list", rows);
   const first = rows.length <= NEURONS_ALL ? rows.length : NEURONS_FIRST;
@@ -49,7 +56,7 @@ function neuronBlock(layer, feature, search) {
     block.append(moreButton(`Show all ${rows.length}`, () => add(rows.slice(first))));
   }
   const cut =
-    size > rows.length ? ` The ${rows.length} strongest of ${size} are in this page.` : "";
+    size > rows.length ? ` The ${rows.length} strongest of ${size} are shown here.` : "";
   const signs =
     negative > 0
       ? "Orange neurons rise with the feature, blue ones fall."
@@ -58,16 +65,19 @@ function neuronBlock(layer, feature, search) {
   return block;
 }
 
-function neuronLink(layer, neuron, search) {
-  const others = (layer.neuronCounts.get(neuron) ?? 1) - 1;
+function neuronLink(neuron, holders, search) {
+  if (search === null) return String(neuron);
+  const others = (holders ?? 1) - 1;
   const shared =
     others > 0 ? `also in ${counted(others, "other feature")}; show them` : "in no other feature";
-  const link = h("button", { type: "button", class: "link", title: shared }, String(neuron));
+  const title = holders === null ? "show the features that hold it" : shared;
+  const link = h("button", { type: "button", class: "link", title }, String(neuron));
   link.addEventListener("click", () => search(`neuron:${neuron}`));
   return link;
 }
 
-function vocabularyBlocks(layer, feature) {
+/** The tokens a feature makes more and less likely. */
+export function vocabularyBlocks(feature) {
   const sides = [
     ["promoted", "Makes more likely"],
     ["demoted", "Makes less likely"],
@@ -89,8 +99,8 @@ function vocabularyBlocks(layer, feature) {
     "div",
     { class: "pair-blocks" },
     sides.map(([side, title]) => {
-      const rows = feature[side].map(([text, logit, id]) => ({
-        head: h("span", { title: `token ${id}` }, loneToken(layer.string(text))),
+      const rows = feature[side].map(({ token, logit, token_id: id }) => ({
+        head: h("span", { title: `token ${id}` }, loneToken(token)),
         value: logit,
       }));
       const { table, add } = barTable("vocabulary", rows);

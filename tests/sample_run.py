@@ -139,7 +139,7 @@ def make_run(
             "licence": "Test Licence 1.0",
             "fingerprint": "0123abcd",
         },
-        corpus={"texts": len(corpus), "sha256": corpus.fingerprint},
+        corpus=corpus,
         environment={"python": "3.11", "device": "cpu"},
     )
     for seed, site in enumerate(sites[: len(layers)]):

@@ -1,0 +1,47 @@
+"""Fixtures of the tests of pages: a browser, and a server with something on every page."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from asking import Server, serving
+from open_pages import desk, visit
+from playwright.sync_api import Browser
+from stored_results import add_results, lone_results
+
+from browsing import chromium
+from cofire.store import Run
+from hostile_text import hostile_run_at
+from sample_run import make_run
+
+__all__ = ["browser", "desk", "explorer", "planted", "visit"]
+
+_STORED_PATH = Path(__file__).parents[1] / "archives" / "path-v1"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Chromium."""
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two layers of 240 planted features, promoted tokens among what is known of them."""
+    return make_run(tmp_path_factory.mktemp("planted") / "planted", n_features=240)
+
+
+@pytest.fixture(scope="session")
+def explorer(
+    stored: Run, planted: Run, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """A real run with its model and results of other commands, a planted and a hostile one."""
+    folder = tmp_path_factory.mktemp("explorer")
+    tiny = Run.open(shutil.copytree(stored.path, folder / "tiny"))
+    add_results(tiny)
+    hostile = hostile_run_at(folder / "hostile")
+    others = [*lone_results(folder), shutil.copytree(_STORED_PATH, folder / "path")]
+    with serving([tiny.path, planted.path, hostile.path, *others], device="cpu") as found:
+        yield found
