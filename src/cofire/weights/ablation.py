@@ -30,7 +30,6 @@ from cofire.types import Float, Tensor
 from cofire.weights.removal import RemoveComponents, remove_components
 from cofire.weights.tokens import TokenReader, TokenStatistics
 
-
 _ROUNDING = 1e-7
 """Nats below which a divergence of float32 logits says nothing."""
 
