@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from cofire.activations import Activations
     from cofire.baselines import load_public_sae, load_sae, save_sae
     from cofire.config import CaptureConfig, CompareConfig, FitConfig, PathConfig, SweepConfig
+    from cofire.config import CaptureConfig, FitConfig, PathConfig, WeightsConfig
     from cofire.corpus import Corpus, Text
     from cofire.data import load_corpus
     from cofire.dictionary import Dictionary
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from cofire.models import CaptureSettings, LanguageModel, capture_activations, load_model
     from cofire.site import Site
     from cofire.store import ActivationStore, CompareFolder, PathFolder, Run
+    from cofire.store import ActivationStore, PathFolder, Run, WeightsFolder
 
 _HOME = {
     "ActivationStore": "cofire.store",
@@ -63,6 +65,8 @@ _HOME = {
     "SteeringSettings": "cofire.evaluation.steering_records",
     "SweepConfig": "cofire.config",
     "Text": "cofire.corpus",
+    "WeightsConfig": "cofire.config",
+    "WeightsFolder": "cofire.store",
     "capture_activations": "cofire.models",
     "carry_to_residual": "cofire.interpret.carrying",
     "compare_all": "cofire.evaluation.comparisons",
