@@ -1,0 +1,264 @@
+"""What becomes of features from layer to layer: born, passed on, split, merged, gone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool
+
+from cofire.activations import TokenTable
+from cofire.errors import InputError
+from cofire.progress import SILENT, Progress
+from cofire.structure.layer_links import (
+    LayerLinks,
+    LinkSettings,
+    WeightLinks,
+    link_layers,
+)
+from cofire.types import CodeMatrix
+
+Fate: TypeAlias = Literal["persists", "splits", "merges", "dies"]
+Origin: TypeAlias = Literal["persists", "split", "merged", "born"]
+
+SENSITIVITY = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7)
+"""Correlations at which links and fates are counted beside the one that was chosen."""
+
+
+@dataclass(frozen=True)
+class Link:
+    """A feature of one layer and a feature of the next that go together.
+
+    Attributes:
+        lower, higher: the features.
+        correlation: of their codes over training tokens.
+        heldout: over held-out tokens; None where that could not be measured.
+        cosine: through the weights, see ``WeightLinks``; None without a model.
+        wired: whether |cosine| is above that of nearly all features on shuffled neurons; None
+            likewise.
+    """
+
+    lower: int
+    higher: int
+    correlation: float
+    heldout: float | None
+    cosine: float | None
+    wired: bool | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """From one layer to the next.
+
+    Attributes:
+        lower, higher: the layers.
+        n_lower, n_higher: their features.
+        links: the linked pairs.
+        fates: what becomes of every feature of the lower layer: it *dies* without a link, *splits*
+            with several, *merges* when its only partner has several partners, else *persists*.
+        origins: where every feature of the higher layer comes from: *born* without a link,
+            *merged* of several, *split* off when its only partner has several, else *persists*.
+        null_quantile: see ``LayerLinks``.
+        least: least correlation of a link.
+        counts: links and fates at other least correlations: correlation, links, persists, splits,
+            merges, dies, born.
+        wired_share: share of linked pairs that are wired; None without a model.
+        wired_others: share of pairs that are not linked and are wired, for comparison.
+    """
+
+    lower: int
+    higher: int
+    n_lower: int
+    n_higher: int
+    links: tuple[Link, ...]
+    fates: tuple[Fate, ...]
+    origins: tuple[Origin, ...]
+    null_quantile: float
+    least: float
+    counts: tuple[Mapping[str, float], ...]
+    wired_share: float | None
+    wired_others: float | None
+
+    def count(self, fate: str) -> int:
+        """How many features of the lower layer have a fate, or of the higher one an origin."""
+        return (self.origins if fate in ("born", "merged", "split") else self.fates).count(fate)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, eq=False)
+class Flow:
+    """Features over several layers.
+
+    Attributes:
+        layers: in order.
+        steps: one between every two neighbours.
+        settings: when features count as linked.
+    """
+
+    layers: tuple[int, ...]
+    steps: tuple[Step, ...]
+    settings: LinkSettings
+
+    def record(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "layers": list(self.layers),
+            "settings": asdict(self.settings),
+            "steps": [asdict(step) for step in self.steps],
+        }
+
+
+def follow_features(
+    codes: Mapping[int, CodeMatrix],
+    tokens: Mapping[int, TokenTable],
+    heldout: Bool[np.ndarray, "texts"],
+    settings: LinkSettings | None = None,
+    *,
+    weights: Mapping[tuple[int, int], WeightLinks] | None = None,
+    progress: Progress = SILENT,
+) -> Flow:
+    """Link the features of neighbouring layers and say what becomes of each.
+
+    Args:
+        codes: of every layer, on the same tokens.
+        tokens: of every layer.
+        heldout: True for held-out texts.
+        settings: when features count as linked.
+        weights: paths through the residual stream, by (lower, higher) layer.
+        progress: shown while linking.
+
+    Raises:
+        InputError: when there are fewer than two layers, or they are of different tokens.
+    """
+    settings = settings or LinkSettings()
+    layers = sorted(codes)
+    if len(layers) < 2:
+        raise InputError(
+            f"Following features needs at least two layers; got {layers or 'none'}. Fit more, such "
+            "as --layers 9-12."
+        )
+    check_same_tokens(tokens)
+    mask = np.asarray(heldout[tokens[layers[0]].text_id])
+    steps = []
+    with progress.task("Following features", len(layers) - 1, "step") as advance:
+        for lower, higher in zip(layers, layers[1:], strict=False):
+            found = link_layers(codes[lower].cpu(), codes[higher].cpu(), mask, settings)
+            paths = None if weights is None else weights.get((lower, higher))
+            steps.append(_step(lower, higher, found, settings, paths))
+            advance(1)
+    return Flow(tuple(layers), tuple(steps), settings)
+
+
+def check_same_tokens(tokens: Mapping[int, TokenTable]) -> None:
+    """Refuse layers whose rows are not the same tokens in the same order.
+
+    Raises:
+        InputError: naming the first layer that differs.
+    """
+    first, *others = sorted(tokens)
+    for layer in others:
+        for column in ("text_id", "position", "token_id"):
+            one, two = getattr(tokens[first], column), getattr(tokens[layer], column)
+            if not np.array_equal(one, two):
+                raise InputError(
+                    f"Layers {first} and {layer} are of different tokens ({len(one)} and {len(two)} "
+                    "rows); fit them on one capture of the same texts."
+                )
+
+
+def _step(
+    lower: int,
+    higher: int,
+    found: LayerLinks,
+    settings: LinkSettings,
+    weights: WeightLinks | None,
+) -> Step:
+    wired = None if weights is None else np.abs(weights.cosine) > weights.null_quantile
+    links = tuple(
+        Link(
+            int(i),
+            int(j),
+            float(found.train[i, j]),
+            None if np.isnan(found.heldout[i, j]) else float(found.heldout[i, j]),
+            None if weights is None else float(weights.cosine[i, j]),
+            None if wired is None else bool(wired[i, j]),
+        )
+        for i, j in zip(*np.nonzero(found.linked), strict=True)
+    )
+    return Step(
+        lower=lower,
+        higher=higher,
+        n_lower=found.linked.shape[0],
+        n_higher=found.linked.shape[1],
+        links=links,
+        fates=_fates(found.linked),
+        origins=_origins(found.linked),
+        null_quantile=found.null_quantile,
+        least=found.least,
+        counts=tuple(_counts(found, settings, value) for value in SENSITIVITY),
+        wired_share=None if wired is None or not links else float(wired[found.linked].mean()),
+        wired_others=None if wired is None else float(wired[~found.linked].mean()),
+    )
+
+
+def _fates(linked: np.ndarray) -> tuple[Fate, ...]:
+    partners = linked.sum(axis=0)
+    fates: list[Fate] = []
+    for row in linked:
+        if not row.any():
+            fates.append("dies")
+        elif row.sum() > 1:
+            fates.append("splits")
+        else:
+            fates.append("merges" if partners[row.argmax()] > 1 else "persists")
+    return tuple(fates)
+
+
+def _origins(linked: np.ndarray) -> tuple[Origin, ...]:
+    seen_from_above: dict[Fate, Origin] = {
+        "dies": "born",
+        "splits": "merged",
+        "merges": "split",
+        "persists": "persists",
+    }
+    return tuple(seen_from_above[fate] for fate in _fates(linked.T))
+
+
+def _counts(found: LayerLinks, settings: LinkSettings, correlation: float) -> dict[str, float]:
+    """Links and fates if the least correlation were another."""
+    with np.errstate(invalid="ignore"):
+        linked = found.train >= max(correlation, found.null_quantile)
+        if not np.isnan(found.heldout).all():
+            linked &= found.heldout >= settings.confirmation * correlation
+    fates, origins = _fates(linked), _origins(linked)
+    return {
+        "correlation": correlation,
+        "links": float(linked.sum()),
+        **{fate: float(fates.count(fate)) for fate in ("persists", "splits", "merges", "dies")},
+        "born": float(origins.count("born")),
+    }
+
+
+def chains(flow: Flow, start: Sequence[int], layer: int) -> dict[int, set[int]]:
+    """Everything linked with some features of a layer, downwards and upwards.
+
+    Args:
+        flow: the links.
+        start: features of that layer.
+        layer: one of the flow's.
+
+    Returns:
+        Features by layer; layers without any are left out.
+
+    Raises:
+        InputError: when the flow has no such layer.
+    """
+    if layer not in flow.layers:
+        raise InputError(f"This flow has no layer {layer}; it has {list(flow.layers)}.")
+    found: dict[int, set[int]] = {layer: set(start)}
+    for step in flow.steps:
+        if step.lower >= layer and found.get(step.lower):
+            found[step.higher] = {x.higher for x in step.links if x.lower in found[step.lower]}
+    for step in reversed(flow.steps):
+        if step.higher <= layer and found.get(step.higher):
+            found[step.lower] = {x.lower for x in step.links if x.higher in found[step.higher]}
+    return {layer: members for layer, members in sorted(found.items()) if members}

@@ -1,0 +1,221 @@
+"""Which features of two layers go together: by their codes, and by weights through the stream."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+
+from cofire.errors import InputError
+from cofire.types import CodeMatrix, Tensor
+
+_BLOCK_ROWS = 16384
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinkSettings:
+    """When a feature of one layer and a feature of the next count as linked.
+
+    Attributes:
+        correlation: least correlation of the two codes over training tokens.
+        confirmation: least correlation over held-out tokens, as a share of ``correlation``; not
+            asked where there are no held-out tokens.
+        false_links: share of the links that may be false, on average, by the null of shifted codes.
+        shifts: shifts of the null.
+        seed: of the shifts.
+
+    Raises:
+        InputError: when a setting is out of range.
+    """
+
+    correlation: float = 0.4
+    confirmation: float = 0.5
+    false_links: float = 0.01
+    shifts: int = 20
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.correlation < 1 or not 0 <= self.confirmation <= 1:
+            raise InputError(
+                f"A link's correlation lies between 0 and 1, and its confirmation from 0 to 1; got "
+                f"{self.correlation} and {self.confirmation}."
+            )
+        if self.shifts < 1 or not 0 < self.false_links < 1:
+            raise InputError(
+                f"Give at least one shift and a share of false links between 0 and 1; got "
+                f"{self.shifts} and {self.false_links}."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class LayerLinks:
+    """Links between the features of a lower and a higher layer.
+
+    Attributes:
+        train: correlation of codes over training tokens; NaN where a code never varies.
+        heldout: over held-out tokens; NaN likewise, or where there are none.
+        null_quantile: of the correlations of codes shifted against one another, the quantile above
+            which so few lie that the links hold no more than the allowed share of false ones.
+        least: the larger of ``null_quantile`` and the correlation asked for.
+        linked: True for links.
+    """
+
+    train: Float[np.ndarray, "features _"]
+    heldout: Float[np.ndarray, "features _"]
+    null_quantile: float
+    least: float
+    linked: Bool[np.ndarray, "features _"]
+
+
+def link_layers(
+    lower: CodeMatrix,
+    higher: Float[Tensor, "rows _"],
+    heldout: Bool[np.ndarray, "rows"],
+    settings: LinkSettings | None = None,
+) -> LayerLinks:
+    """Link features of two layers by their codes on the same tokens.
+
+    The null shifts one layer's codes against the other's, around the end, by at least a tenth of
+    the tokens: both layers keep how often their features fire and how firings follow one another,
+    and only what fires together is lost. With n⁺ pairs above a correlation in the data and e in a
+    shift on average, e / n⁺ of the links above it are expected to be false.
+
+    Args:
+        lower: codes of the lower layer.
+        higher: codes of the higher layer on the same tokens, in the same order.
+        heldout: True for rows of held-out texts.
+        settings: when a pair counts as linked.
+
+    Raises:
+        InputError: when the rows differ in number, or fewer than 100 are for training.
+    """
+    settings = settings or LinkSettings()
+    if len(lower) != len(higher) or len(lower) != len(heldout):
+        raise InputError(
+            f"Codes of two layers must be of the same tokens; got {len(lower)} and {len(higher)} "
+            f"rows, {len(heldout)} of them marked."
+        )
+    one, two = lower[torch.from_numpy(~heldout)], higher[torch.from_numpy(~heldout)]
+    if len(one) < 100:
+        raise InputError(f"Linking layers needs at least 100 training tokens; got {len(one)}.")
+    train = correlations(one, two)
+    rng = np.random.default_rng(settings.seed)
+    reach = len(one) // 10
+    offsets = rng.integers(reach, len(one) - reach, size=settings.shifts)
+    null = np.concatenate(
+        [correlations(one, two.roll(int(offset), 0)).ravel() for offset in offsets]
+    )
+    quantile = _limit(train.ravel(), null[~np.isnan(null)], settings)
+    least = max(settings.correlation, quantile)
+    with np.errstate(invalid="ignore"):
+        linked = train >= least
+    confirmed = np.full_like(train, np.nan)
+    if heldout.any():
+        mask = torch.from_numpy(heldout)
+        confirmed = correlations(lower[mask], higher[mask])
+        with np.errstate(invalid="ignore"):
+            linked &= confirmed >= settings.confirmation * settings.correlation
+    return LayerLinks(train, confirmed, quantile, least, linked)
+
+
+def correlations(
+    first: CodeMatrix, second: Float[Tensor, "rows _"]
+) -> Float[np.ndarray, "features _"]:
+    """Pearson correlation of every column of one matrix with every column of another.
+
+    Args:
+        first: [rows features].
+        second: the same rows.
+
+    Returns:
+        NaN where a column does not vary.
+
+    Example:
+        >>> x = torch.tensor([[1.0, 0.0], [0.0, 0.0], [1.0, 0.0], [0.0, 0.0]])
+        >>> correlations(x, torch.tensor([[2.0], [0.0], [2.0], [0.0]])).round(6).tolist()
+        [[1.0], [nan]]
+    """
+    products = torch.zeros(first.shape[1], second.shape[1], dtype=torch.float64)
+    means = first.double().mean(dim=0), second.double().mean(dim=0)
+    for start in range(0, len(first), _BLOCK_ROWS):
+        a = first[start : start + _BLOCK_ROWS].double() - means[0]
+        b = second[start : start + _BLOCK_ROWS].double() - means[1]
+        products += a.T @ b
+    spread = [
+        ((matrix.double() - mean) ** 2).sum(dim=0).sqrt()
+        for matrix, mean in zip((first, second), means, strict=True)
+    ]
+    scale = spread[0][:, None] * spread[1][None, :]
+    return torch.where(scale > 0, products / scale, torch.nan).numpy()
+
+
+def _limit(found: np.ndarray, null: np.ndarray, settings: LinkSettings) -> float:
+    """Smallest correlation above which at most the allowed share of links is false."""
+    found = np.sort(found[~np.isnan(found)])[::-1]
+    null = np.sort(null)
+    expected = (len(null) - np.searchsorted(null, found, side="left")) / settings.shifts
+    false = expected / np.arange(1, len(found) + 1)
+    good = np.flatnonzero(false <= settings.false_links)
+    return float(found[good[-1]]) if len(good) else float("inf")
+
+
+@dataclass(frozen=True, eq=False)
+class WeightLinks:
+    """How features of a lower layer reach features of a higher one through the residual stream.
+
+    Attributes:
+        cosine: cosine of what a lower feature writes into the stream with what the higher feature's
+            neurons read from it, weighted by the feature's atom: the larger in magnitude of the
+            two readings (gate and input) where an MLP is gated.
+        null_quantile: the (1 − ``false``) quantile of |cosine| when the higher features' weights
+            stand on shuffled neurons.
+    """
+
+    cosine: Float[np.ndarray, "features _"]
+    null_quantile: float
+
+
+def reach_through_stream(
+    written: Float[Tensor, "features d_model"],
+    atoms: Float[Tensor, "_ channels"],
+    readings: list[Float[Tensor, "d_model channels"]],
+    *,
+    false: float = 0.01,
+    permutations: int = 5,
+    seed: int = 0,
+) -> WeightLinks:
+    """Compare what lower features write with what higher features' neurons read.
+
+    A feature z of neurons with input weights W reads the direction W z: the gradient of Σ z · x W.
+    The layer norm and the nonlinearity are left out, and so are attention and the layers in
+    between: this is the direct path.
+
+    Args:
+        written: directions that the lower features add to the stream (``output_direction``).
+        atoms: of the higher layer.
+        readings: input weights of the higher layer's MLP: W_in, and W_gate where it has gates.
+        false: share of shuffled pairs allowed above ``null_quantile``.
+        permutations: shuffles of every atom.
+        seed: of the shuffles.
+    """
+    atoms = atoms.detach().float().cpu()
+    out = torch.nn.functional.normalize(written.detach().float().cpu(), dim=1)
+
+    def cosines(features: Tensor) -> Float[np.ndarray, "_ _"]:
+        read = [
+            torch.nn.functional.normalize(features @ one.float().cpu().T, dim=1)
+            for one in readings
+        ]
+        each = torch.stack([out @ one.T for one in read])
+        strongest = each.abs().argmax(dim=0, keepdim=True)
+        return np.asarray(each.gather(0, strongest)[0].numpy())
+
+    generator = torch.Generator().manual_seed(seed)
+    shuffled = []
+    for _ in range(permutations):
+        order = torch.rand(atoms.shape, generator=generator).argsort(dim=1)
+        shuffled.append(np.abs(cosines(atoms.gather(1, order))).ravel())
+    return WeightLinks(
+        cosine=cosines(atoms),
+        null_quantile=float(np.quantile(np.concatenate(shuffled), 1 - false)),
+    )
