@@ -18,6 +18,9 @@ position   tokens of a padded batch
 values     figures of one kind that a statistic is taken over: one a feature, a text, a pair
 rank       inner size of a matrix kept as a product of two factors
 restarts   runs of one method from other starts or on other draws of the data
+draws      repetitions of something random
+prompts    texts after which next-token logits are read
+targets    groups of tokens whose logits are read
 =========  ==============================================================================
 """
 

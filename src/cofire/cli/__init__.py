@@ -36,6 +36,11 @@ _BY_MODULE = {  # module of this package -> command -> its settings and what it 
     "trees": {
         "tree": ("TreeConfig", "Find features of features: a tree, drawn, exported and scored."),
     },
+    "sharing": {
+        "core": ("CoreConfig", "Neurons that features share or have to themselves; what they do."),
+        "reuse": ("ReuseConfig", "How many features each neuron serves; families of features."),
+        "flow": ("FlowConfig", "Follow features from layer to layer; a Sankey plot."),
+    },
     "browsing": {
         "features": ("FeaturesConfig", "List the features of a run; search and sort them."),
         "show": ("ShowConfig", "Show one feature: contexts, neurons, tokens, concepts."),

@@ -19,6 +19,7 @@ from cofire.config.path import DEFAULT_PATH, PathConfig
 from cofire.config.serve import ServeConfig
 from cofire.config.tree import TreeConfig
 from cofire.config.weights import WeightsConfig
+from cofire.config.structure import CoreConfig, FlowConfig, ReuseConfig
 
 __all__ = [
     "CAPTURE_SETTINGS",
@@ -26,16 +27,19 @@ __all__ = [
     "CaptureConfig",
     "CompareConfig",
     "Config",
+    "CoreConfig",
     "DemoConfig",
     "DoctorConfig",
     "FeaturesConfig",
     "FitConfig",
     "LabelConfig",
+    "FlowConfig",
     "ListingConfig",
     "LlmConfig",
     "MethodsConfig",
     "PathConfig",
     "ReportConfig",
+    "ReuseConfig",
     "RunsConfig",
     "ServeConfig",
     "ShowConfig",

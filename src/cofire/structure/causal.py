@@ -314,9 +314,7 @@ def _shifts(
             base = steering.base_logits(prompt)
             for cell, logits in steering.logits(found):
                 if bool(torch.isfinite(logits).all()):
-                    cube[cell.feature, prompt] = [
-                        logit_shift(base, logits, ids) for ids in tokens
-                    ]
+                    cube[cell.feature, prompt] = [logit_shift(base, logits, ids) for ids in tokens]
             advance(steering.n_features)
     return cube
 

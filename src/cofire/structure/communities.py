@@ -152,9 +152,7 @@ class Enrichment:
     p_corrected: float
 
 
-def enriched_names(
-    communities: Communities, *names: Sequence[str | None]
-) -> list[Enrichment]:
+def enriched_names(communities: Communities, *names: Sequence[str | None]) -> list[Enrichment]:
     """Test every name against every community of at least two features.
 
     Args:

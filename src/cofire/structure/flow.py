@@ -81,7 +81,7 @@ class Step:
 
     def count(self, fate: str) -> int:
         """How many features of the lower layer have a fate, or of the higher one an origin."""
-        return (self.origins if fate in ("born", "merged", "split") else self.fates).count(fate)  # type: ignore[arg-type]
+        return (self.origins if fate in ("born", "merged", "split") else self.fates).count(fate) 
 
 
 @dataclass(frozen=True, eq=False)

@@ -203,8 +203,7 @@ def reach_through_stream(
 
     def cosines(features: Tensor) -> Float[np.ndarray, "_ _"]:
         read = [
-            torch.nn.functional.normalize(features @ one.float().cpu().T, dim=1)
-            for one in readings
+            torch.nn.functional.normalize(features @ one.float().cpu().T, dim=1) for one in readings
         ]
         each = torch.stack([out @ one.T for one in read])
         strongest = each.abs().argmax(dim=0, keepdim=True)

@@ -104,9 +104,7 @@ class ControlGroups:
                 f"{len(magnitudes)} magnitudes for {atoms.shape[1]} neurons; give one a neuron."
             )
         unit, norms = unit_atoms(atoms.detach().float().cpu())
-        outside = [
-            f for f in range(len(atoms)) if f not in set(members) and bool(norms[f] > 0)
-        ]
+        outside = [f for f in range(len(atoms)) if f not in set(members) and bool(norms[f] > 0)]
         if not outside:
             raise InputError("All features are members: there is none left to compare with.")
         self._others = unit[outside]

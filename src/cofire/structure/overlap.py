@@ -100,9 +100,7 @@ def check_features(features: Sequence[int], n_features: int) -> list[int]:
     """
     chosen = [int(feature) for feature in features]
     if len(set(chosen)) < 2 or len(set(chosen)) < len(chosen):
-        raise InputError(
-            f"Sharing is a question of at least two different features; got {chosen}."
-        )
+        raise InputError(f"Sharing is a question of at least two different features; got {chosen}.")
     absent = [feature for feature in chosen if not 0 <= feature < n_features]
     if absent:
         raise InputError(

@@ -156,7 +156,10 @@ def measure_reuse(
             "reuse",
             communities.modularity,
             np.array(
-                [find_communities(one, rarities.mean, seed=seed).modularity for one in rarities.kept]
+                [
+                    find_communities(one, rarities.mean, seed=seed).modularity
+                    for one in rarities.kept
+                ]
             ),
         ),
     ]
@@ -201,9 +204,7 @@ def _against_sizes(
             float(degree.var()),
             drawn.var(axis=1),
         ),
-        compare(
-            "most features a neuron serves", "sizes", float(degree.max()), drawn.max(axis=1)
-        ),
+        compare("most features a neuron serves", "sizes", float(degree.max()), drawn.max(axis=1)),
         compare(
             "neurons that serve no feature",
             "sizes",

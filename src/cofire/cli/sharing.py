@@ -1,0 +1,103 @@
+"""Commands about the structure among features: core, reuse, flow."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cofire.cli.listing import check_form, print_json, print_listing, say
+from cofire.cli.progress import TerminalProgress
+from cofire.config import CoreConfig, ListingConfig
+from cofire.store import Run
+
+
+def core(config: CoreConfig) -> None:
+    """Run ``cofire core``."""
+    from cofire import jobs
+    from cofire.report import write_core_page
+
+    check_form(config)
+    file = jobs.core(config, TerminalProgress())
+    page = write_core_page(Run.open(config.run), file)
+    parts = file.record["parts"]
+    if config.as_json:
+        print_json(file.record)
+        return
+    sharing = parts["sharing"]
+    records = []
+    for i, member in enumerate(parts["members"]):
+        feature = member["feature"]
+        counts = sharing["overlap"]["shared"][i]
+        others = {
+            parts["members"][j]["name"]: n for j, n in enumerate(counts) if j != i
+        }
+        nearest = max(others, key=lambda name: others[name])
+        records.append(
+            {
+                "feature": feature,
+                "stands for": member["name"],
+                "label": member["label"],
+                "neurons": counts[i],
+                "core": sum(feature in one["members"] for one in sharing["core"]),
+                "exclusive": len(sharing["exclusive"][str(feature)]),
+                "shares most with": f"{nearest} ({others[nearest]})",
+            }
+        )
+    print_listing(records, config, empty="No members.")
+    if config.as_csv:
+        return
+    say(
+        f"\nCore: {len(sharing['core'])} neurons held by at least {sharing['needed']} of "
+        f"{len(records)} features; {sharing['core_by_chance']:.1f} by chance, p = "
+        f"{sharing['core_p_value']:.3g}."
+    )
+    if config.causal:
+        _print_causal(parts, config)
+    say(f"Page: {page.resolve()}")
+
+
+def _print_causal(parts: Mapping[str, Any], config: ListingConfig) -> None:
+    amplified, ablated = parts["amplified"], parts["ablated"]
+    say(f"\nLogit changes of amplified groups, {amplified['target_kl']:g} nats each:")
+    records = [
+        {
+            "group": row["group"],
+            "control": row["control"] or "",
+            "neurons": row["neurons"],
+            **{
+                target: cell["value"]
+                for target, cell in zip(amplified["targets"], row["cells"], strict=True)
+            },
+        }
+        for row in amplified["rows"]
+    ]
+    print_listing(records, config, empty="Nothing was amplified.")
+    say("")
+    records = [
+        {
+            "figure": one["name"],
+            "value": one["found"]["value"],
+            "low": one["found"]["low"],
+            "high": one["found"]["high"],
+            "control": one["control"],
+            "of control": one["of_control"]["value"],
+            "p": one["p_value"],
+        }
+        for one in amplified["contrasts"]
+    ]
+    print_listing(records, config, empty="No figure beside controls.")
+    say(
+        f"\nHeld at the mean; the model names the member again in {ablated['recalled']:.0%} of "
+        "the prompts:"
+    )
+    records = [
+        {
+            "group": row["what"],
+            "control": row["control"] or "",
+            "neurons": row["neurons"],
+            "named member": row["own"]["value"],
+            "others": row["others"]["value"],
+            "KL": row["kl"]["value"],
+            "p": row["p_value"],
+        }
+        for row in ablated["rows"]
+    ]
+    print_listing(records, config, empty="Nothing was ablated.")
