@@ -5,7 +5,7 @@ from typing import Any
 
 from cofire.cli.listing import check_form, print_json, print_listing, say
 from cofire.cli.progress import TerminalProgress
-from cofire.config import CoreConfig, ListingConfig
+from cofire.config import CoreConfig, FlowConfig, ListingConfig, ReuseConfig
 from cofire.store import Run
 
 
@@ -26,9 +26,7 @@ def core(config: CoreConfig) -> None:
     for i, member in enumerate(parts["members"]):
         feature = member["feature"]
         counts = sharing["overlap"]["shared"][i]
-        others = {
-            parts["members"][j]["name"]: n for j, n in enumerate(counts) if j != i
-        }
+        others = {parts["members"][j]["name"]: n for j, n in enumerate(counts) if j != i}
         nearest = max(others, key=lambda name: others[name])
         records.append(
             {
@@ -101,3 +99,91 @@ def _print_causal(parts: Mapping[str, Any], config: ListingConfig) -> None:
         for row in ablated["rows"]
     ]
     print_listing(records, config, empty="Nothing was ablated.")
+
+
+def reuse(config: ReuseConfig) -> None:
+    """Run ``cofire reuse``."""
+    from cofire import jobs
+    from cofire.report import write_reuse_page
+
+    check_form(config)
+    file = jobs.reuse(config, TerminalProgress())
+    page = write_reuse_page(Run.open(config.run), file)
+    if config.as_json:
+        print_json(file.record)
+        return
+    records = [
+        {
+            "layer": part["layer"],
+            "figure": one["name"],
+            "null keeps": "sizes" if one["null"] == "sizes" else "sizes, reuse",
+            "observed": one["observed"],
+            "expected": one["expected"],
+            "low": one["low"],
+            "high": one["high"],
+            "p": one["p_value"],
+        }
+        for part in file.record["parts"].values()
+        for one in part["comparisons"]
+    ]
+    print_listing(records, config, empty="No layer.")
+    if config.as_csv:
+        return
+    for part in file.record["parts"].values():
+        named = [one for one in part["enrichment"] if one["p_corrected"] < 0.05]
+        told = "; ".join(
+            f"{one['name']} ({one['both']} of {one['named']} in a family of {one['members']})"
+            for one in named
+        )
+        say(f"Layer {part['layer']}, concepts common in a family: {told or 'none'}.")
+    say(f"Page: {page.resolve()}")
+
+
+def flow(config: FlowConfig) -> None:
+    """Run ``cofire flow``."""
+    from cofire import jobs
+    from cofire.report import write_flow_page
+
+    check_form(config)
+    file = jobs.flow(config, TerminalProgress())
+    page = write_flow_page(Run.open(config.run), file)
+    parts = file.record["parts"]
+    if config.as_json:
+        print_json(file.record)
+        return
+    if config.stack is not None:
+        stacked = parts["stacked"]
+        records = [
+            {
+                "feature": number,
+                "label": one["label"],
+                "spread": span,
+                **{
+                    f"layer {layer}": share
+                    for layer, share in zip(stacked["layers"], one["shares"], strict=True)
+                },
+            }
+            for number, (one, span) in enumerate(
+                zip(stacked["features"], stacked["spans"], strict=True)
+            )
+        ]
+    else:
+        records = [
+            {
+                "from": step["lower"],
+                "to": step["higher"],
+                "links": len(step["links"]),
+                **{name: step["fates"].count(name) for name in _FATES},
+                "born": step["origins"].count("born"),
+                "null": step["null_quantile"],
+                "wired": step["wired_share"],
+                "wired others": step["wired_others"],
+            }
+            for step in parts["flow"]["steps"]
+        ]
+    print_listing(records, config, empty="Nothing to show.")
+    if not config.as_csv:
+        say(f"Page: {page.resolve()}")
+
+
+_FATES = ("persists", "splits", "merges", "dies")

@@ -138,7 +138,8 @@ class FlowConfig(ListingConfig):
         None, description="With --stack: number of features. Default: as in the run."
     )
     sparsity: float | None = Field(
-        None, description="With --stack: share of all neurons a feature keeps. Default: as in the run."
+        None,
+        description="With --stack: share of all neurons a feature keeps. Default: as in the run.",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
     seed: int = Field(0, description="Seed of everything random.")

@@ -1,5 +1,6 @@
 """The flow job: features followed from layer to layer, or several layers factorised at once."""
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -140,7 +141,7 @@ def _paths(
 ) -> dict[tuple[int, int], WeightLinks]:
     """What the lower layer's features write beside what the higher layer's neurons read."""
     found = {}
-    pairs = list(zip(sites, sites[1:], strict=False))
+    pairs = list(pairwise(sites))
     with progress.task("Reading weights", len(pairs), "step") as advance:
         for lower, higher in pairs:
             matrices = mlp_weights(model, higher.layer)
@@ -219,14 +220,10 @@ def _keep_atoms(run: Run, file: StructureFile, found: StackedDictionary) -> None
     from cofire.store.archive import write_atomically
 
     parts = {site.name: found.part(site).atoms for site in found.sites}
-    write_atomically(
-        file.path.with_suffix(".safetensors"), lambda path: save_file(parts, path)
-    )
+    write_atomically(file.path.with_suffix(".safetensors"), lambda path: save_file(parts, path))
 
 
-def _stacked_record(
-    found: StackedDictionary, rows: list[Activations] | None
-) -> dict[str, Any]:
+def _stacked_record(found: StackedDictionary, rows: list[Activations] | None) -> dict[str, Any]:
     """Where the features lie and, with rows, what they are about."""
     shares, spans = found.shares(), found.spans()
     record: dict[str, Any] = {

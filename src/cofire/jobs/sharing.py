@@ -99,7 +99,9 @@ def chosen_members(
             )
         return [_record(found, number, None) for number in numbers], []
     named = concept_members(run.codes(site), run.tokens(site).text_id, run.corpus, str(concept))
+    order = list(dict.fromkeys(text.detail for text in run.corpus if text.label == concept))
     details = best_of_each([member for member in named if member.detail])
+    details.sort(key=lambda member: order.index(member.name))
     chosen = details if len(details) > 1 else [member for member in named if not member.detail]
     if len(chosen) < 2:
         raise InputError(

@@ -21,7 +21,7 @@ from cofire.site import Site
 from cofire.store import Run
 from cofire.store.structure_file import StructureFile
 
-_CORE_ROWS = 40  # core neurons drawn; the file has all
+_CORE_ROWS = 24  # core neurons drawn; the file has all
 _SURE_P = 0.05
 
 
@@ -51,7 +51,7 @@ def write_core_page(run: Run, file: StructureFile) -> Path:
         layer=site.layer,
         concept=record["settings"].get("concept"),
         members=_members(parts, sharing),
-        left_out=[f"feature {one['feature']} ({one['name']})" for one in parts["left_out"]],
+        left_out=[one["name"] for one in parts["left_out"]],
         core_size=len(core),
         needed=sharing["needed"],
         core_by_chance=sharing["core_by_chance"],
@@ -141,21 +141,20 @@ def _amplified(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
         look = "group" if row["control"] is None else "control"
         neurons = f"{row['neurons']} neurons"
         rows.append(Row(f"{name} ({row['neurons']})", cells, look, neurons))
-    contrasts = []
     figures = [one[k]["value"] for one in record["contrasts"] for k in ("found", "of_control")]
-    for one in record["contrasts"]:
-        contrasts.append(
-            Row(
-                f"{one['name']}, beside {one['control']}",
-                (
-                    *(
-                        estimate_cell(one[key], largest(figures), one["name"])
-                        for key in ("found", "of_control", "difference")
-                    ),
-                    Cell(MISSING if one["p_value"] is None else figure(one["p_value"], 2)),
+    contrasts = [
+        Row(
+            f"{one['name']}, beside {one['control']}",
+            (
+                *(
+                    estimate_cell(one[key], largest(figures), one["name"])
+                    for key in ("found", "of_control", "difference")
                 ),
-            )
+                Cell(MISSING if one["p_value"] is None else figure(one["p_value"], 2)),
+            ),
         )
+        for one in record["contrasts"]
+    ]
     return {
         "table": HeatTable("amplified (neurons)", tuple(record["targets"]), tuple(rows)),
         "contrasts": HeatTable("", ("found", "control", "difference", "p"), tuple(contrasts)),

@@ -1,7 +1,8 @@
 """What becomes of features from layer to layer: born, passed on, split, merged, gone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -81,7 +82,7 @@ class Step:
 
     def count(self, fate: str) -> int:
         """How many features of the lower layer have a fate, or of the higher one an origin."""
-        return (self.origins if fate in ("born", "merged", "split") else self.fates).count(fate) 
+        return (self.origins if fate in ("born", "merged", "split") else self.fates).count(fate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +141,7 @@ def follow_features(
     mask = np.asarray(heldout[tokens[layers[0]].text_id])
     steps = []
     with progress.task("Following features", len(layers) - 1, "step") as advance:
-        for lower, higher in zip(layers, layers[1:], strict=False):
+        for lower, higher in pairwise(layers):
             found = link_layers(codes[lower].cpu(), codes[higher].cpu(), mask, settings)
             paths = None if weights is None else weights.get((lower, higher))
             steps.append(_step(lower, higher, found, settings, paths))
@@ -160,8 +161,8 @@ def check_same_tokens(tokens: Mapping[int, TokenTable]) -> None:
             one, two = getattr(tokens[first], column), getattr(tokens[layer], column)
             if not np.array_equal(one, two):
                 raise InputError(
-                    f"Layers {first} and {layer} are of different tokens ({len(one)} and {len(two)} "
-                    "rows); fit them on one capture of the same texts."
+                    f"Layers {first} and {layer} are of different tokens ({len(one)} and "
+                    f"{len(two)} rows); fit them on one capture of the same texts."
                 )
 
 
@@ -236,29 +237,3 @@ def _counts(found: LayerLinks, settings: LinkSettings, correlation: float) -> di
         **{fate: float(fates.count(fate)) for fate in ("persists", "splits", "merges", "dies")},
         "born": float(origins.count("born")),
     }
-
-
-def chains(flow: Flow, start: Sequence[int], layer: int) -> dict[int, set[int]]:
-    """Everything linked with some features of a layer, downwards and upwards.
-
-    Args:
-        flow: the links.
-        start: features of that layer.
-        layer: one of the flow's.
-
-    Returns:
-        Features by layer; layers without any are left out.
-
-    Raises:
-        InputError: when the flow has no such layer.
-    """
-    if layer not in flow.layers:
-        raise InputError(f"This flow has no layer {layer}; it has {list(flow.layers)}.")
-    found: dict[int, set[int]] = {layer: set(start)}
-    for step in flow.steps:
-        if step.lower >= layer and found.get(step.lower):
-            found[step.higher] = {x.higher for x in step.links if x.lower in found[step.lower]}
-    for step in reversed(flow.steps):
-        if step.higher <= layer and found.get(step.higher):
-            found[step.lower] = {x.lower for x in step.links if x.higher in found[step.higher]}
-    return {layer: members for layer, members in sorted(found.items()) if members}

@@ -9,8 +9,6 @@ from jaxtyping import Bool, Float
 from cofire.errors import InputError
 from cofire.types import CodeMatrix, Tensor
 
-_BLOCK_ROWS = 16384
-
 
 @dataclass(frozen=True, kw_only=True)
 class LinkSettings:
@@ -98,12 +96,16 @@ def link_layers(
     one, two = lower[torch.from_numpy(~heldout)], higher[torch.from_numpy(~heldout)]
     if len(one) < 100:
         raise InputError(f"Linking layers needs at least 100 training tokens; got {len(one)}.")
-    train = correlations(one, two)
+    first, second = _standardised(one), _standardised(two)
+    train = _products(first, second)
     rng = np.random.default_rng(settings.seed)
     reach = len(one) // 10
-    offsets = rng.integers(reach, len(one) - reach, size=settings.shifts)
+    offsets = rng.integers(reach, len(one) - reach, size=settings.shifts).tolist()
     null = np.concatenate(
-        [correlations(one, two.roll(int(offset), 0)).ravel() for offset in offsets]
+        [
+            (_products(first[by:], second[:-by]) + _products(first[:by], second[-by:])).ravel()
+            for by in offsets
+        ]
     )
     quantile = _limit(train.ravel(), null[~np.isnan(null)], settings)
     least = max(settings.correlation, quantile)
@@ -135,18 +137,20 @@ def correlations(
         >>> correlations(x, torch.tensor([[2.0], [0.0], [2.0], [0.0]])).round(6).tolist()
         [[1.0], [nan]]
     """
-    products = torch.zeros(first.shape[1], second.shape[1], dtype=torch.float64)
-    means = first.double().mean(dim=0), second.double().mean(dim=0)
-    for start in range(0, len(first), _BLOCK_ROWS):
-        a = first[start : start + _BLOCK_ROWS].double() - means[0]
-        b = second[start : start + _BLOCK_ROWS].double() - means[1]
-        products += a.T @ b
-    spread = [
-        ((matrix.double() - mean) ** 2).sum(dim=0).sqrt()
-        for matrix, mean in zip((first, second), means, strict=True)
-    ]
-    scale = spread[0][:, None] * spread[1][None, :]
-    return torch.where(scale > 0, products / scale, torch.nan).numpy()
+    return _products(_standardised(first), _standardised(second))
+
+
+def _standardised(codes: CodeMatrix) -> CodeMatrix:
+    """Columns of mean 0 and length 1, float32; NaN where a column does not vary."""
+    centred = codes.float() - codes.double().mean(dim=0).float()
+    varies = codes.amax(dim=0) > codes.amin(dim=0)
+    return torch.where(varies, centred / centred.norm(dim=0), torch.nan)
+
+
+def _products(
+    first: CodeMatrix, second: Float[Tensor, "rows _"]
+) -> Float[np.ndarray, "features _"]:
+    return np.asarray((first.T @ second).double().numpy())
 
 
 def _limit(found: np.ndarray, null: np.ndarray, settings: LinkSettings) -> float:

@@ -33,7 +33,7 @@ class Comparison:
         observed: of the dictionary.
         expected: mean of the draws.
         low, high: 2.5% and 97.5% quantiles of the draws.
-        p_value: (1 + draws at least as large) / (1 + draws): one-sided, large figures are structure.
+        p_value: (1 + draws at least as large) / (1 + draws), one-sided.
         draws: how many.
     """
 
