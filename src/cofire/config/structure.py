@@ -64,7 +64,7 @@ class CoreConfig(ListingConfig):
         None, description="With --causal: a text file of prompts, one a line. Default: 12 of ours."
     )
     control_draws: _Draws = Field(
-        3, ge=1, description="With --causal: control groups of each kind."
+        1, ge=1, description="With --causal: control groups of each kind for every prompt."
     )
     device: str = Field("auto", description="With --causal: auto, cpu, cuda, cuda:N or mps.")
     seed: int = Field(0, description="Seed of everything random.")

@@ -141,7 +141,7 @@ def ablate_groups(
     *,
     prompts: Sequence[str] = RECALL_PROMPTS,
     kinds: Sequence[Control] = ABLATION_CONTROLS,
-    draws: int = 3,
+    draws: int = 1,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> AblationTable:
@@ -157,7 +157,7 @@ def ablate_groups(
         means: mean activation of every neuron.
         prompts: templates with ``{0}`` where the member stands.
         kinds: which controls.
-        draws: of each control, averaged.
+        draws: of each control and prompt; every prompt has its own.
         seed: of the intervals.
         progress: shown while working.
 
@@ -169,8 +169,12 @@ def ablate_groups(
             "Recall needs at least two members, and prompts with {0} where the member stands."
         )
     names = list(words)
-    batches = {name: _batch(name, groups, controls, kinds, draws) for name in names}
-    masks = {name: torch.stack([one.held for one in batch]) for name, batch in batches.items()}
+    drawn = _draw(groups, controls, kinds, len(prompts) * draws)
+    batches = {
+        (t, name): _batch(name, groups, drawn, slice(t * draws, (t + 1) * draws))
+        for t in range(len(prompts))
+        for name in names
+    }
     keys = list(dict.fromkeys(one.key for batch in batches.values() for one in batch))
     figures = {key: np.full((3, len(prompts), len(names)), np.nan) for key in keys}
     head = Head(model)
@@ -178,16 +182,18 @@ def ablate_groups(
     with progress.task("Ablating", len(prompts) * len(names), "prompt") as advance:
         for t, template in enumerate(prompts):
             for m, name in enumerate(names):
+                batch = batches[t, name]
+                held = torch.stack([one.held for one in batch]).to(model.device)
                 prefix = Prefix(model, _ids(model, template.format(words[name])), site)
                 base = head.logits(prefix.run(None, n_rows=1))[0]
-                change = AblateChannels(masks[name].to(model.device), means.to(model.device))
-                where = prefix.positions(len(masks[name]), 1 if _has_bos(model) else 0)
-                after = head.logits(prefix.run(change, n_rows=len(masks[name]), where=where))
+                change = AblateChannels(held, means.to(model.device))
+                where = prefix.positions(len(held), 1 if _has_bos(model) else 0)
+                after = head.logits(prefix.run(change, n_rows=len(held), where=where))
                 kl = kl_divergence(base, after)
                 best = {n: max(float(base[i]) for i in ids) for n, ids in targets.items()}
                 hits.append(max(best, key=lambda n: best[n]) == name)
                 measured: dict[_Key, list[list[float]]] = {}
-                for row, one in enumerate(batches[name]):
+                for row, one in enumerate(batch):
                     shifts = {n: logit_shift(base, after[row], ids) for n, ids in targets.items()}
                     others = [shift for n, shift in shifts.items() if n != name]
                     measured.setdefault(one.key, []).append(
@@ -225,14 +231,23 @@ class _Held:
     held: Bool[Tensor, "channels"]
 
 
-def _batch(
-    name: str,
-    groups: Sequence[NeuronGroup],
-    controls: ControlGroups,
-    kinds: Sequence[Control],
-    draws: int,
-) -> list[_Held]:
-    """What is run on a prompt that names a member."""
+_Drawn: TypeAlias = Mapping[tuple[str, Control], Bool[Tensor, "draws channels"]]
+
+
+def _draw(
+    groups: Sequence[NeuronGroup], controls: ControlGroups, kinds: Sequence[Control], draws: int
+) -> _Drawn:
+    """Neurons of every control of the core and of exclusive groups."""
+    return {
+        (group.name, kind): controls.draw(group, kind, draws) != 0
+        for group in groups
+        if group.kind != "whole" and group.size
+        for kind in kinds
+    }
+
+
+def _batch(name: str, groups: Sequence[NeuronGroup], drawn: _Drawn, mine: slice) -> list[_Held]:
+    """What is run on a prompt that names a member, with the prompt's own draws of controls."""
     found = []
     for group in groups:
         if group.kind == "core":
@@ -245,9 +260,9 @@ def _batch(
             continue
         found.append(_Held((what, None), group.direction != 0))
         if what in ("core", "own exclusive"):
-            for kind in kinds:
-                drawn = controls.draw(group, kind, draws) != 0
-                found += [_Held((what, kind), one) for one in drawn]
+            for (group_name, kind), masks in drawn.items():
+                if group_name == group.name:
+                    found += [_Held((what, kind), one) for one in masks[mine]]
     return found
 
 

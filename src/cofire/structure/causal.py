@@ -1,12 +1,11 @@
 """What amplifying core and exclusive neurons does to the tokens that the members stand for."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
 
 from cofire.errors import InputError
 from cofire.evaluation.bootstrap import estimate_of
@@ -19,6 +18,7 @@ from cofire.models.adapter import LanguageModel
 from cofire.progress import SILENT, Progress
 from cofire.site import Site
 from cofire.structure.neuron_groups import CONTROLS, Control, ControlGroups, NeuronGroup
+from cofire.types import Float, Tensor
 
 PROMPTS = (
     "I think that",
@@ -217,7 +217,7 @@ def amplify_groups(
     prompts: Sequence[str] = PROMPTS,
     target_kl: float = TARGET_KL,
     kinds: Sequence[Control] = CONTROLS,
-    draws: int = 3,
+    draws: int = 1,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> CausalTable:
@@ -237,7 +237,7 @@ def amplify_groups(
         prompts: at least one; intervals are over prompts, so take ten or more.
         target_kl: in nats.
         kinds: which controls.
-        draws: of each control, averaged prompt by prompt.
+        draws: of each control and prompt; every prompt has its own.
         seed: of the intervals.
         progress: shown while working.
 
@@ -253,25 +253,19 @@ def amplify_groups(
             f"got tokens for {', '.join(names) or 'none'}"
             + (f", none for {absent[0]}." if absent else ".")
         )
-    plan: list[tuple[NeuronGroup, Control | None, int]] = []
-    directions = []
-    for group in groups:
-        chosen = [(None, group.direction[None]), *_controls(group, controls, kinds, draws)]
-        for control, drawn in chosen:
-            plan.append((group, control, len(drawn)))
-            directions.append(drawn)
+    plan = _plan(groups, controls, kinds, len(prompts), draws)
     steering = Steering(
         model,
         site,
-        torch.cat(directions).to(model.device),
+        torch.stack([one.direction for one in plan]).to(model.device),
         SteeringSettings(prompts=tuple(prompts), targets=(target_kl,), signs=(1,), steer_bos=False),
     )
-    cube = _shifts(steering, [list(targets[name]) for name in names], target_kl, progress)
-    rows, start = [], 0
-    for group, control, n in plan:
-        part = cube[start : start + n]
-        start += n
-        missing = int(np.isnan(part[:, :, 0]).sum())
+    ids = [list(targets[name]) for name in names]
+    cube = _shifts(steering, plan, ids, target_kl, progress)
+    rows = []
+    for group, control in dict.fromkeys((one.group, one.control) for one in plan):
+        mine = [i for i, one in enumerate(plan) if (one.group, one.control) == (group, control)]
+        asked = sum(len(plan[i].prompts) for i in mine)
         rows.append(
             CausalRow(
                 group=group.name,
@@ -279,8 +273,8 @@ def amplify_groups(
                 member=group.member,
                 control=control,
                 neurons=group.size,
-                shifts=mean_of_known(part),
-                missing=missing,
+                shifts=mean_of_known(cube[mine]),
+                missing=asked - int((~np.isnan(cube[mine, :, 0])).sum()),
             )
         )
     return CausalTable(
@@ -293,29 +287,60 @@ def amplify_groups(
     )
 
 
-def _controls(
-    group: NeuronGroup, controls: ControlGroups, kinds: Iterable[Control], draws: int
-) -> list[tuple[Control | None, torch.Tensor]]:
-    if group.kind == "whole" or not group.size:
-        return []
-    return [(kind, controls.draw(group, kind, draws)) for kind in kinds]
+@dataclass(frozen=True, eq=False)
+class _Amplified:
+    """A direction, what it counts for, and the prompts after which it is tried."""
+
+    group: NeuronGroup
+    control: Control | None
+    direction: Float[Tensor, "channels"]
+    prompts: range
+
+
+def _plan(
+    groups: Sequence[NeuronGroup],
+    controls: ControlGroups,
+    kinds: Sequence[Control],
+    n_prompts: int,
+    draws: int,
+) -> list[_Amplified]:
+    """A group is tried after every prompt; controls are drawn anew for each."""
+    plan = []
+    for group in groups:
+        plan.append(_Amplified(group, None, group.direction, range(n_prompts)))
+        if group.kind == "whole" or not group.size:
+            continue
+        for kind in kinds:
+            drawn = controls.draw(group, kind, n_prompts * draws)
+            plan += [
+                _Amplified(group, kind, direction, range(i // draws, i // draws + 1))
+                for i, direction in enumerate(drawn)
+            ]
+    return plan
 
 
 def _shifts(
-    steering: Steering, tokens: list[list[int]], target_kl: float, progress: Progress
-) -> Float[np.ndarray, "directions prompts targets"]:
-    """Logit shifts of every direction after every prompt; NaN where the target is not reached."""
+    steering: Steering,
+    plan: Sequence[_Amplified],
+    tokens: list[list[int]],
+    target_kl: float,
+    progress: Progress,
+) -> Float[np.ndarray, "draws prompts targets"]:
+    """Logit shifts of every direction; NaN where it was not tried or the target not reached."""
     n_prompts = len(steering.settings.prompts)
-    cube = np.full((steering.n_features, n_prompts, len(tokens)), np.nan)
-    with progress.task("Amplifying", steering.n_features * n_prompts, "cell") as advance:
-        for prompt in range(n_prompts):
-            keys = [CellKey(d, 1, target_kl, prompt) for d in range(steering.n_features)]
-            found = [cell for cell in steering.match(keys) if cell.status == "found"]
+    cube = np.full((len(plan), n_prompts, len(tokens)), np.nan)
+    asked = [
+        [CellKey(i, 1, target_kl, prompt) for i, one in enumerate(plan) if prompt in one.prompts]
+        for prompt in range(n_prompts)
+    ]
+    with progress.task("Amplifying", sum(map(len, asked)), "cell") as advance:
+        for prompt, keys in enumerate(asked):
             base = steering.base_logits(prompt)
+            found = [cell for cell in steering.match(keys) if cell.status == "found"]
             for cell, logits in steering.logits(found):
                 if bool(torch.isfinite(logits).all()):
                     cube[cell.feature, prompt] = [logit_shift(base, logits, ids) for ids in tokens]
-            advance(steering.n_features)
+            advance(len(keys))
     return cube
 
 

@@ -39,7 +39,7 @@ class Communities:
 
 def find_communities(
     shared: Float[np.ndarray, "features features"],
-    expected: Float[np.ndarray, "features features"],
+    expected: Float[np.ndarray, "_ _"],
     *,
     seed: int = 0,
     restarts: int = RESTARTS,

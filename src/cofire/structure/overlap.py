@@ -44,7 +44,7 @@ def overlap(
     support: Support,
     features: Sequence[int],
     *,
-    null: Float[np.ndarray, "draws features features"] | None = None,
+    null: Float[np.ndarray, "draws _ _"] | None = None,
 ) -> Overlap:
     """Compare the neurons of some features pair by pair.
 
