@@ -9,8 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cofire.activations import Activations
     from cofire.baselines import load_public_sae, load_sae, save_sae
-    from cofire.config import CaptureConfig, CompareConfig, FitConfig, PathConfig, SweepConfig
-    from cofire.config import CaptureConfig, FitConfig, PathConfig, WeightsConfig
+    from cofire.config import (
+        CaptureConfig,
+        CompareConfig,
+        FitConfig,
+        PathConfig,
+        SweepConfig,
+        WeightsConfig,
+    )
     from cofire.corpus import Corpus, Text
     from cofire.data import load_corpus
     from cofire.dictionary import Dictionary
@@ -35,8 +41,7 @@ if TYPE_CHECKING:
     from cofire.jobs.steering import judge_steered, steer_dictionary
     from cofire.models import CaptureSettings, LanguageModel, capture_activations, load_model
     from cofire.site import Site
-    from cofire.store import ActivationStore, CompareFolder, PathFolder, Run
-    from cofire.store import ActivationStore, PathFolder, Run, WeightsFolder
+    from cofire.store import ActivationStore, CompareFolder, PathFolder, Run, WeightsFolder
 
 _HOME = {
     "ActivationStore": "cofire.store",

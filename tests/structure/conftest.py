@@ -31,18 +31,20 @@ def one_thread() -> Iterator[None]:
 
 
 def day_corpus() -> Corpus:
-    """Ten sentences of each of three days, and of food and neutral ones; the last three held out."""
+    """Ten sentences of each of three days, and others; the last three are held out."""
     texts = []
     for i in range(10):
         split = "train" if i < 7 else "heldout"
-        texts += [Text(f"shop {i} shut on {day} again", "weekday", "time", day, split) for day in DAYS]
+        texts += [
+            Text(f"shop {i} shut on {day} again", "weekday", "time", day, split) for day in DAYS
+        ]
         texts += [Text(f"we ate bread {i} with plum jam", "food", "things", split=split)]
         texts += [Text(f"the number {i} was on a door", "neutral", split=split)] * 3
     return Corpus(texts)
 
 
 def day_atoms(seed: int) -> torch.Tensor:
-    """Features 0 to 2 share eight neurons and have six each; the others have fourteen at random."""
+    """Features 0 to 2 share eight neurons and have six each; others have fourteen at random."""
     rng = np.random.default_rng(seed)
     atoms = np.zeros((N_FEATURES, CHANNELS), np.float32)
     atoms[:3, :CORE] = [1.0, -1.0] * (CORE // 2)
@@ -62,7 +64,9 @@ def day_codes(corpus: Corpus, seed: int) -> torch.Tensor:
     words = [tokens.surface(row).strip() for row in range(len(tokens))]
     codes = (rng.random((len(tokens), N_FEATURES)) < 0.05) * rng.gamma(2.0, 0.2, (1, N_FEATURES))
     codes[:, :5] = 0.0
-    for column, names in enumerate([(DAYS[0],), (DAYS[1],), (DAYS[2],), ("bread", "jam"), ("the",)]):
+    for column, names in enumerate(
+        [(DAYS[0],), (DAYS[1],), (DAYS[2],), ("bread", "jam"), ("the",)]
+    ):
         fires = np.isin(words, names)
         codes[fires, column] = 2.0 + rng.random(int(fires.sum()))
     return torch.from_numpy(codes.astype(np.float32))

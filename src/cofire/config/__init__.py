@@ -17,9 +17,9 @@ from cofire.config.fit import DemoConfig, FitConfig
 from cofire.config.judge import DoctorConfig, LabelConfig, LlmConfig, SteerConfig
 from cofire.config.path import DEFAULT_PATH, PathConfig
 from cofire.config.serve import ServeConfig
+from cofire.config.structure import CoreConfig, FlowConfig, ReuseConfig
 from cofire.config.tree import TreeConfig
 from cofire.config.weights import WeightsConfig
-from cofire.config.structure import CoreConfig, FlowConfig, ReuseConfig
 
 __all__ = [
     "CAPTURE_SETTINGS",
@@ -32,8 +32,8 @@ __all__ = [
     "DoctorConfig",
     "FeaturesConfig",
     "FitConfig",
-    "LabelConfig",
     "FlowConfig",
+    "LabelConfig",
     "ListingConfig",
     "LlmConfig",
     "MethodsConfig",

@@ -10,7 +10,7 @@ import torch
 from cofire.config import CoreConfig
 from cofire.errors import InputError
 from cofire.interpret.contexts import STRONG
-from cofire.jobs.run_model import model_of_run, neuron_means
+from cofire.jobs.run_model import model_of, neuron_means
 from cofire.models import LanguageModel
 from cofire.progress import Progress
 from cofire.site import Site
@@ -47,7 +47,7 @@ def causal_parts(
     file.part("causal_settings", lambda: made)
     if {"amplified", "ablated"} <= set(parts):
         return
-    model = model_of_run(run, device=config.device, progress=progress)
+    model = model_of(run, config.device, progress)
     atoms = run.dictionary(site).atoms
     features = [int(member["feature"]) for member in members]
     names = {int(member["feature"]): str(member["name"]) for member in members}

@@ -12,7 +12,7 @@ from cofire.errors import CofireError, InputError
 from cofire.interpret.concepts import concept_profile
 from cofire.interpret.contexts import firing_types
 from cofire.interpret.labels import offline_label
-from cofire.jobs.run_model import model_of_run, run_config
+from cofire.jobs.run_model import model_of, run_config
 from cofire.jobs.sources import FreshRows, RowSource, StoredRows
 from cofire.models import LanguageModel
 from cofire.models.weights import mlp_weights
@@ -78,7 +78,7 @@ def flow(config: FlowConfig, progress: Progress = SILENT) -> StructureFile:
     def follow() -> dict[str, Any]:
         weights = None
         if config.weights and all(site.kind == "mlp" for site in sites):
-            model = model_of_run(run, device=config.device, progress=progress)
+            model = model_of(run, config.device, progress)
             weights = _paths(run, model, sites, progress)
         heldout = np.array([text.split == "heldout" for text in run.corpus], dtype=bool)
         return follow_features(
