@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
-from sample_run import make_run
 
 from cofire.errors import InputError, StoreError
 from cofire.store import Run
+from sample_run import make_run
 
 
 @pytest.fixture
