@@ -7,7 +7,7 @@ Limits were chosen on planted matrices of some seeds and tried on others (``plan
 ================  =================================================================================
 aligned           ICA components align with features that were found without the weights
 sparse-parts      NMF parts of |W| are sparse, and carry meaning
-svd-enough        ICA and NMF do not improve on SVD: low rank, not superposed
+svd-enough        ICA and NMF do not improve on SVD, which does better than on random weights
 many-independent  many independent components are needed: possible superposition
 few-parts         few NMF parts rebuild |W|: a simple non-negative structure
 ================  =================================================================================
@@ -238,7 +238,10 @@ def _svd_enough(evidence: Evidence, ica: _Finding, nonnegative: Answer) -> Patte
             f"non-negative {nonnegative}."
         )
         return Pattern("svd-enough", "undecided", figures, because)
-    because = f"W is of low rank ({error.excess:.0%} off) and neither ICA nor NMF finds more."
+    because = (
+        f"SVD takes {error.excess:.0%} off the error of random weights (it leaves "
+        f"{error.value**2:.0%} of the squares of W), and neither ICA nor NMF finds more."
+    )
     return Pattern("svd-enough", "yes", figures, because)
 
 
