@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
-from sample_run import make_run
 from visiting import Visit
 
 from cofire.evaluation.described import DescribedFeature
@@ -17,6 +16,7 @@ from cofire.report import write_report
 from cofire.store import Run
 from cofire.store.label_table import read_labels, write_labels
 from cofire.store.steering_results import read_steering, write_steering
+from sample_run import make_run
 
 HOSTILE = "<script>alert(1)</script> rain \x1b[31m"
 

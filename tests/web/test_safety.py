@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from asking import Server, serving
-from sample_run import make_run
 from test_hostile_text import HOSTILE, hostile
 
 from cofire.store import Run
+from sample_run import make_run
 
 ANY_PATHS = ("/", "/index.json", "/runs/tiny.json", "/nothing", "/static/index.html",
              "/openapi.json", "/runs/tiny/0/features/99.json")  # fmt: skip
