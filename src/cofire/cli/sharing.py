@@ -93,8 +93,10 @@ def _print_causal(parts: Mapping[str, Any], config: ListingConfig) -> None:
             "neurons": row["neurons"],
             "named member": row["own"]["value"],
             "others": row["others"]["value"],
+            "difference": row["apart"]["value"],
             "KL": row["kl"]["value"],
-            "p": row["p_value"],
+            "p named": row["p_own"],
+            "p difference": row["p_apart"],
         }
         for row in ablated["rows"]
     ]

@@ -19,7 +19,7 @@ class AblateChannels:
     """
 
     chosen: Bool[Tensor, "batch channels"]
-    replacement: Float[Tensor, "channels"]
+    replacement: Float[Tensor, "_"]
 
     def __post_init__(self) -> None:
         if self.chosen.shape[1] != self.replacement.shape[0]:

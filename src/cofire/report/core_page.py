@@ -174,12 +174,13 @@ def _ablated(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
         cells = (
             estimate_cell(row["own"], most, "logit of the named member"),
             estimate_cell(row["others"], most, "logits of the others"),
+            estimate_cell(row["apart"], most, "named member less the others"),
             Cell(MISSING if kl is None else figure(kl, 2), "KL, in nats"),
-            Cell(MISSING if row["p_value"] is None else figure(row["p_value"], 2)),
+            *(Cell(MISSING if row[p] is None else figure(row[p], 2)) for p in ("p_own", "p_apart")),
         )
         look = "group" if row["control"] is None else "control"
         rows.append(Row(f"{what} ({row['neurons']:.3g})", cells, look))
-    columns = ("named member", "others", "KL", "p beside group")
+    columns = ("named member", "others", "difference", "KL", "p, named", "p, difference")
     return {
         "table": HeatTable("held at the mean (neurons)", columns, tuple(rows)),
         "prompts": len(record["prompts"]) * len(record["targets"]),

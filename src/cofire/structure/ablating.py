@@ -69,6 +69,11 @@ class AblationRow:
     others: Float[np.ndarray, "prompts targets"]
     kl: Float[np.ndarray, "prompts targets"]
 
+    @property
+    def apart(self) -> Float[np.ndarray, "prompts targets"]:
+        """``own`` less ``others``: below 0 where the named member loses more than the others."""
+        return self.own - self.others
+
 
 @dataclass(frozen=True, eq=False)
 class AblationTable:
@@ -90,7 +95,7 @@ class AblationTable:
     seed: int
 
     def estimate(self, row: AblationRow, figure: str) -> Estimate:
-        """Mean of ``own``, ``others`` or ``kl`` with an interval over prompts.
+        """Mean of ``own``, ``others``, ``apart`` or ``kl`` with an interval over prompts.
 
         Members named in one template are drawn together.
         """
@@ -98,12 +103,12 @@ class AblationTable:
         groups = np.repeat(np.arange(len(values)), values.shape[1])
         return estimate_of(values.ravel(), groups=groups, seed=self.seed)
 
-    def p_value(self, row: AblationRow) -> float | None:
-        """That own tokens shift as under the control (Wilcoxon over prompts); None for groups."""
+    def p_value(self, row: AblationRow, figure: str) -> float | None:
+        """That a figure is as under the control (Wilcoxon over prompts); None for groups."""
         if row.control is None:
             return None
         group = next(r for r in self.rows if (r.what, r.control) == (row.what, None))
-        difference = group.own - row.own
+        difference = getattr(group, figure) - getattr(row, figure)
         known = difference[:, ~np.isnan(difference).all(axis=0)]  # members with such neurons
         return paired_p_value(known.mean(axis=1))
 
@@ -121,9 +126,10 @@ class AblationTable:
                     "neurons": row.neurons,
                     **{
                         name: estimate_record(self.estimate(row, name))
-                        for name in ("own", "others", "kl")
+                        for name in ("own", "others", "apart", "kl")
                     },
-                    "p_value": self.p_value(row),
+                    "p_own": self.p_value(row, "own"),
+                    "p_apart": self.p_value(row, "apart"),
                 }
                 for row in self.rows
             ],

@@ -95,7 +95,7 @@ class ControlGroups:
         self,
         atoms: AtomMatrix,
         members: Sequence[int],
-        magnitudes: Float[Tensor, "channels"],
+        magnitudes: Float[Tensor, "_"],
         *,
         seed: int = 0,
     ) -> None:
