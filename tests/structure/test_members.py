@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from conftest import DAYS, day_codes, day_corpus
 
 from builders import token_table
 from cofire.errors import InputError
 from cofire.structure.members import best_of_each, concept_members
+from conftest import DAYS, day_codes, day_corpus
 
 CORPUS = day_corpus()
 TOKENS = token_table([text.text for text in CORPUS])
@@ -21,9 +21,7 @@ def test_details_are_told_apart():
 def test_a_feature_of_all_details_stands_for_the_concept():
     codes = day_codes(CORPUS, 0)
     codes[:, 5] = codes[:, :3].sum(dim=1)
-    found = {
-        one.feature: one for one in concept_members(codes, TOKENS.text_id, CORPUS, "weekday")
-    }
+    found = {one.feature: one for one in concept_members(codes, TOKENS.text_id, CORPUS, "weekday")}
     assert (found[5].name, found[5].detail) == ("weekday", False)
     assert found[0].detail
 

@@ -16,7 +16,9 @@ from cofire.structure.stacking import StackedRows, fit_stacked
 
 CHANNELS = (60, 40)
 TEXTS = [f"a{i} b c d e f g h" for i in range(150)]
-CORPUS = Corpus(Text(text, split="heldout" if i % 5 == 4 else "train") for i, text in enumerate(TEXTS))
+CORPUS = Corpus(
+    Text(text, split="heldout" if i % 5 == 4 else "train") for i, text in enumerate(TEXTS)
+)
 TOKENS = token_table(TEXTS)
 
 
