@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from asking import Server, serving
-from test_hostile_text import HOSTILE, hostile
 
 from cofire.store import Run
+from hostile_text import HOSTILE, hostile
 from sample_run import make_run
 
 ANY_PATHS = ("/", "/index.json", "/runs/tiny.json", "/nothing", "/static/index.html",
