@@ -14,7 +14,7 @@ from cofire.errors import InputError, StoreError
 from cofire.factorization import Checkpoint, SemiNMF
 from cofire.factorization.planted import plant
 
-OPTIONS = {"sparsity": 0.05, "tol": 0.0, "max_iter": 40, "code_penalty": 0.0}
+OPTIONS = {"sparsity": 0.1, "tol": 0.0, "max_iter": 40, "code_penalty": 0.0}
 
 
 class Killed(Exception):  # noqa: N818  (the fit is, nothing went wrong)
