@@ -102,7 +102,7 @@ def test_an_interrupt_after_any_sweep_changes_nothing(planted, tmp_path, budget)
 @pytest.mark.parametrize(
     ("options", "scale", "words"),
     [
-        ({"sparsity": 0.1}, 1.0, "is of a fit with sparsity 0.05, not 0.1"),
+        ({"sparsity": 0.05}, 1.0, "is of a fit with sparsity 0.1, not 0.05"),
         ({"random_state": 3}, 1.0, "is of a fit with random_state"),
         ({"init": np.eye(10, 120)}, 1.0, "is of a fit with init"),
         ({}, 2.0, "squared norm of the data"),
