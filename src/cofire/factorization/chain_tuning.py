@@ -33,7 +33,7 @@ _STOP_WINDOW = 5  # passes that the relative decrease is a mean over
 _CODE_SWEEPS = 2
 _ROUNDS = 2  # of block descent a pass over the rows; they cost little beside it
 _SMALL_DECREASE = 1e-4  # of the objective a round, where no pass over the rows is needed
-_MOST_ROUNDS = 50
+_MOST_ROUNDS = 100
 
 TuneReason: TypeAlias = Literal["converged", "max_iter", "none"]
 
