@@ -11,9 +11,8 @@ from cofire.interpret.relatives import similar_atoms
 from cofire.interpret.vocabulary import TokenWeight
 from cofire.interpret.wording import readable, token_text, visible
 from cofire.report.facts import environment, header_facts, licence_notes, method_source, settings
-from cofire.report.figures import site_figures
 from cofire.store import Run
-from cofire.web.layer import ServedLayer
+from cofire.web.layer import LayerGlimpse, ServedLayer
 from cofire.web.measures import MEASURES, ordered, passing
 from cofire.web.records import (
     CodeHistogram,
@@ -48,7 +47,11 @@ Order = Literal["asc", "desc"]
 
 
 def overview(
-    key: str, card: RunCard, run: Run, layers: Sequence[ServedLayer], problems: Sequence[str]
+    key: str,
+    card: RunCard,
+    run: Run,
+    layers: Sequence[ServedLayer | LayerGlimpse],
+    problems: Sequence[str] = (),
 ) -> Overview:
     """The first page of a run: the layers that can be read, and why others cannot."""
     return Overview(
@@ -65,9 +68,9 @@ def overview(
     )
 
 
-def layer_overview(layer: ServedLayer) -> LayerOverview:
+def layer_overview(layer: ServedLayer | LayerGlimpse) -> LayerOverview:
     """What one layer comes to."""
-    figures = site_figures(layer.features, layer.recorded)
+    figures = layer.summary
     return LayerOverview(
         layer=layer.site.layer,
         site=layer.site.name,
@@ -135,7 +138,8 @@ def feature_list(
         keep &= np.array([(flag in feature.flags) == present for feature in features], bool)
     if concept is not None:
         keep &= np.array(
-            [f.concept is not None and f.concept.concept == concept for f in features], bool
+            [f.concept is not None and readable(f.concept.concept) == concept for f in features],
+            bool,
         )
     if sure is not None:
         keep &= np.array([_sure(feature) == sure for feature in features], bool)

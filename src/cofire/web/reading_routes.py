@@ -54,7 +54,7 @@ def reading_routes(shelf: Shelf) -> APIRouter:
         layers, problems = [], [] if card.problem is None else [card.problem]
         for number in card.layers:
             try:
-                layers.append(shelf.layer(run, number))
+                layers.append(shelf.glimpse(run, number))
             except UnreadableError as error:
                 problems.append(str(error))
         return reading.overview(run, card, opened, layers, problems)
