@@ -229,6 +229,8 @@ def measure(folder: Path, n_features: int) -> dict[str, Any]:
         port = int(re.findall(r":(\d+)/", line)[0])
         figures: dict[str, Any] = {"seconds until it listens": time.perf_counter() - started}
         reader = Reader(port)
+        first, _ = reader.get(f"/runs/{folder.name}.json")
+        figures["first overview"] = first
         first, _ = reader.get(f"/runs/{folder.name}/{SITE.layer}/features.json")
         figures["first list of features (reads the run)"] = first
         for name, paths in addresses(folder.name, n_features).items():

@@ -93,7 +93,7 @@ def test_a_damaged_part_is_a_sentence_about_its_layer_only(copied: Run, part):
         assert server.ask("/runs/tiny/2/features/1.json").status == 200
         page = server.ask("/runs/tiny.json").json
         assert 2 in [layer["layer"] for layer in page["layers"]]
-        if part in ("features", "contexts"):  # the others are read when they are needed
+        if part == "features":  # the others are read when they are needed
             assert [layer["layer"] for layer in page["layers"]] == [2]
             assert "corrupted" in page["problems"][0]
 

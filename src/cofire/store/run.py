@@ -352,7 +352,7 @@ class Run:
             InputError: for an empty label, or a feature that does not exist.
             StoreError: when the site has no results, or the folder cannot be written.
         """
-        n_features = self._table(site, "features").num_rows
+        n_features = self.table(site, "features").num_rows
         if not 0 <= feature < n_features:
             raise InputError(
                 f"Feature {feature} does not exist: there are features 0 to {n_features - 1}."
@@ -375,7 +375,19 @@ class Run:
             StoreError: when there are none, they are damaged, or another version wrote them.
         """
         self._record(site)
-        return {name: self._table(site, name) for name in SCHEMAS}
+        return {name: self.table(site, name) for name in SCHEMAS}
+
+    def table(self, site: Site, name: str) -> pa.Table:
+        """One of these tables.
+
+        Raises:
+            InputError: when no table is called so.
+            StoreError: as ``tables``.
+        """
+        if name not in SCHEMAS:
+            raise InputError(f"There is no table {name!r}; there are {', '.join(SCHEMAS)}.")
+        self._record(site)
+        return self._table(site, name)
 
     def features_of(self, site: Site, tables: Mapping[str, pa.Table]) -> FeatureSet:
         """The features that stand in some lines of the tables, with the labels cofire made.

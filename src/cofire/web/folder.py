@@ -119,10 +119,11 @@ def _twins(shelf: Shelf, results: Results, cards: list[RunCard]) -> Iterator[tup
     listed = [card.model_copy(update={"path": card.run}) for card in cards]
     yield "index", RunList(cofire_version=version("cofire"), runs=listed)
     for card in listed:
-        layers, problems = shelf.readable(card.run)
+        glimpses, problems = shelf.glimpses(card.run)
         run = shelf.run(card.run)
-        yield f"runs/{card.run}", reading.overview(card.run, card, run, layers, problems)
-        for layer in layers:
+        yield f"runs/{card.run}", reading.overview(card.run, card, run, glimpses, problems)
+        for glimpse in glimpses:
+            layer = shelf.layer(card.run, glimpse.site.layer)
             place = f"runs/{card.run}/{layer.site.layer}/features"
             yield (
                 place,

@@ -1,12 +1,14 @@
 """One layer of a run as the explorer reads it: lists from memory, contexts a feature at a time."""
 
 import threading
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from cofire.activations import TokenTable
 from cofire.corpus import Corpus
@@ -14,8 +16,10 @@ from cofire.dictionary import Dictionary
 from cofire.interpret.positive_codes import PositiveCodes
 from cofire.interpret.reading import Feature, FeatureSet, searchable
 from cofire.report.facts import site_title
+from cofire.report.figures import LayerFigures, site_figures
 from cofire.site import Site
 from cofire.store import Run
+from cofire.store.feature_tables import SCHEMAS
 from cofire.store.label_file import FILE as LABELS
 from cofire.store.text_file import TEXTS
 from cofire.types import Float
@@ -23,6 +27,43 @@ from cofire.web.measures import measured
 from cofire.web.refusals import UnknownError
 
 _LISTED_WITHOUT = ("contexts",)  # tables a list does not need
+
+
+@dataclass(frozen=True, eq=False)
+class LayerGlimpse:
+    """What an overview tells of a layer, read without its contexts and tokens.
+
+    Attributes:
+        site: where it is.
+        title: its name among the layers of the run.
+        summary: its figures.
+        objective: one record a sweep of the solver.
+    """
+
+    site: Site
+    title: str
+    summary: LayerFigures
+    objective: Sequence[Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, run: Run, site: Site) -> "LayerGlimpse":
+        """Read it.
+
+        Raises:
+            StoreError: when a file is missing or damaged.
+        """
+        concepts = run.table(site, "concepts")
+        lines = {name: schema.empty_table() for name, schema in SCHEMAS.items()}
+        lines["features"] = _without_types(run.table(site, "features"))
+        lines["neurons"] = run.table(site, "neurons")
+        # Every feature was tried on the same concepts: one of them names all.
+        lines["concepts"] = concepts.filter(pc.equal(concepts["feature"], 0))
+        return cls(
+            site=site,
+            title=site_title(site, run.sites),
+            summary=site_figures(run.features_of(site, lines), run.figures(site)),
+            objective=run.objective(site),
+        )
 
 
 class ServedLayer:
@@ -158,10 +199,10 @@ class ServedLayer:
         """Which rows ``codes`` counts: all where it is not known which are held out."""
         return "all" if self.corpus is None else "train"
 
-    @property
-    def recorded(self) -> Mapping[str, Any]:
-        """What the manifest says of the site."""
-        return self._run.figures(self.site)
+    @cached_property
+    def summary(self) -> LayerFigures:
+        """The figures of the layer."""
+        return site_figures(self.features, self._run.figures(self.site))
 
     @cached_property
     def objective(self) -> list[dict[str, Any]]:
@@ -212,6 +253,13 @@ class ServedLayer:
     def _lines(self, name: str, index: int) -> pa.Table:
         start, stop = self._starts[name][index : index + 2]
         return self._tables[name].slice(start, stop - start)
+
+
+def _without_types(features: pa.Table) -> pa.Table:
+    place = features.column_names.index("firing_types")
+    kind = features.schema.field(place)
+    none = pa.array([[]] * features.num_rows, kind.type)
+    return features.set_column(place, kind, none)
 
 
 def _by_feature(table: pa.Table) -> pa.Table:

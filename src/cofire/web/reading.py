@@ -7,23 +7,18 @@ import numpy as np
 
 from cofire.interpret.contexts import Context
 from cofire.interpret.reading import Feature
-from cofire.interpret.relatives import similar_atoms
 from cofire.interpret.vocabulary import TokenWeight
 from cofire.interpret.wording import readable, token_text, visible
 from cofire.report.facts import environment, header_facts, licence_notes, method_source, settings
-from cofire.report.figures import site_figures
 from cofire.store import Run
-from cofire.web.layer import ServedLayer
+from cofire.web.layer import LayerGlimpse, ServedLayer
 from cofire.web.measures import MEASURES, ordered, passing
 from cofire.web.records import (
     CodeHistogram,
-    CofiringFeature,
-    Cofirings,
     ConceptFigures,
     ConceptScore,
     ContextRecord,
     CurvePoint,
-    FeatureCodes,
     FeatureList,
     FeaturePage,
     FeatureRow,
@@ -33,12 +28,9 @@ from cofire.web.records import (
     NeuronWeight,
     Overview,
     RunCard,
-    SimilarFeature,
-    Similars,
-    TextWindow,
     TokenLogit,
 )
-from cofire.web.refusals import UnknownError
+from cofire.web.relatives import cofirings, similars
 from cofire.web.results import kinds_of_run, lines_of_feature
 
 _LISTED_TOKENS = 5
@@ -48,7 +40,11 @@ Order = Literal["asc", "desc"]
 
 
 def overview(
-    key: str, card: RunCard, run: Run, layers: Sequence[ServedLayer], problems: Sequence[str]
+    key: str,
+    card: RunCard,
+    run: Run,
+    layers: Sequence[ServedLayer | LayerGlimpse],
+    problems: Sequence[str] = (),
 ) -> Overview:
     """The first page of a run: the layers that can be read, and why others cannot."""
     return Overview(
@@ -65,9 +61,9 @@ def overview(
     )
 
 
-def layer_overview(layer: ServedLayer) -> LayerOverview:
+def layer_overview(layer: ServedLayer | LayerGlimpse) -> LayerOverview:
     """What one layer comes to."""
-    figures = site_figures(layer.features, layer.recorded)
+    figures = layer.summary
     return LayerOverview(
         layer=layer.site.layer,
         site=layer.site.name,
@@ -135,7 +131,8 @@ def feature_list(
         keep &= np.array([(flag in feature.flags) == present for feature in features], bool)
     if concept is not None:
         keep &= np.array(
-            [f.concept is not None and f.concept.concept == concept for f in features], bool
+            [f.concept is not None and readable(f.concept.concept) == concept for f in features],
+            bool,
         )
     if sure is not None:
         keep &= np.array([_sure(feature) == sure for feature in features], bool)
@@ -226,101 +223,6 @@ def feature_page(key: str, layer: ServedLayer, index: int) -> FeaturePage:
         similar=similars(key, layer, index, offset=0, limit=_RELATIVES_SHOWN).features,
         cofiring=cofirings(key, layer, index, offset=0, limit=_RELATIVES_SHOWN).features,
         stored=lines_of_feature(layer.folder, layer.site, index),
-    )
-
-
-def similars(key: str, layer: ServedLayer, index: int, *, offset: int, limit: int) -> Similars:
-    """Features with similar atoms.
-
-    Raises:
-        UnknownError: when there is no such feature.
-    """
-    layer.check(index)
-    features, cosines = similar_atoms(layer.dictionary.atoms, index)
-    return Similars(
-        run=key,
-        layer=layer.site.layer,
-        feature=index,
-        found=len(features),
-        offset=offset,
-        limit=limit,
-        features=[
-            SimilarFeature(feature=int(i), label=_label(layer, int(i)), cosine=float(cosine))
-            for i, cosine in zip(
-                features[offset : offset + limit], cosines[offset : offset + limit], strict=True
-            )
-        ],
-    )
-
-
-def cofirings(key: str, layer: ServedLayer, index: int, *, offset: int, limit: int) -> Cofirings:
-    """Features that fire on the same tokens.
-
-    Raises:
-        UnknownError: when there is no such feature.
-    """
-    layer.check(index)
-    found = layer.codes.cofiring(index)
-    page = range(offset, min(offset + limit, len(found.features)))
-    return Cofirings(
-        of=layer.counted,
-        run=key,
-        layer=layer.site.layer,
-        feature=index,
-        found=len(found.features),
-        offset=offset,
-        limit=limit,
-        features=[
-            CofiringFeature(
-                feature=int(found.features[i]),
-                label=_label(layer, int(found.features[i])),
-                both=int(found.both[i]),
-                jaccard=float(found.jaccard[i]),
-                cosine=float(found.cosine[i]),
-            )
-            for i in page
-        ],
-    )
-
-
-def text_window(
-    key: str, layer: ServedLayer, row: int, features: Sequence[int], *, before: int, after: int
-) -> TextWindow:
-    """Some tokens of a text around one row, with codes of some features.
-
-    Raises:
-        UnknownError: when the row or a feature does not exist.
-    """
-    tokens, starts = layer.tokens, layer.text_starts
-    if not 0 <= row < len(tokens):
-        raise UnknownError(f"Row {row} does not exist: there are rows 0 to {len(tokens) - 1}.")
-    for index in features:
-        layer.check(index)
-    text = int(np.searchsorted(starts, row, side="right")) - 1
-    first, last = int(starts[text]), int(starts[text + 1])
-    start, stop = max(first, row - before), min(last, row + after + 1)
-    text_id = int(tokens.text_id[row])
-    about = None if layer.corpus is None else layer.corpus[text_id]
-    return TextWindow(
-        run=key,
-        layer=layer.site.layer,
-        row=row,
-        text_id=text_id,
-        label=None if about is None or about.label is None else readable(about.label),
-        split=None if about is None else about.split,
-        focus=row - start,
-        more_before=start - first,
-        more_after=last - stop,
-        tokens=[token_text(tokens.surface(i)) for i in range(start, stop)],
-        features=[
-            FeatureCodes(
-                feature=index,
-                label=_label(layer, index),
-                max_code=layer.features[index].max_code,
-                codes=layer.codes.window(index, start, stop).tolist(),
-            )
-            for index in features
-        ],
     )
 
 

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query
 from pydantic import Field, WithJsonSchema
 
 from cofire.errors import InputError
-from cofire.web import reading
+from cofire.web import reading, relatives
 from cofire.web.beside import LayerPairing, Side, features_beside
 from cofire.web.measures import CONDITION_PATTERN, NAMES
 from cofire.web.problems import responses
@@ -48,7 +48,7 @@ def reading_routes(shelf: Shelf) -> APIRouter:
 
     @routes.get("/runs/{run}.json", summary="One run", responses=_ERRORS)
     def overview(run: Key) -> Overview:
-        layers, problems = shelf.readable(run)
+        layers, problems = shelf.glimpses(run)
         return reading.overview(run, shelf.card(run), shelf.run(run), layers, problems)
 
     @routes.get(
@@ -121,7 +121,7 @@ def reading_routes(shelf: Shelf) -> APIRouter:
     def similar(
         run: Key, layer: Layer, feature: FeatureNumber, offset: Offset = 0, limit: Limit = 50
     ) -> Similars:
-        return reading.similars(run, shelf.layer(run, layer), feature, offset=offset, limit=limit)
+        return relatives.similars(run, shelf.layer(run, layer), feature, offset=offset, limit=limit)
 
     @routes.get(
         "/runs/{run}/{layer}/features/{feature}/cofiring.json",
@@ -131,7 +131,9 @@ def reading_routes(shelf: Shelf) -> APIRouter:
     def cofiring(
         run: Key, layer: Layer, feature: FeatureNumber, offset: Offset = 0, limit: Limit = 50
     ) -> Cofirings:
-        return reading.cofirings(run, shelf.layer(run, layer), feature, offset=offset, limit=limit)
+        return relatives.cofirings(
+            run, shelf.layer(run, layer), feature, offset=offset, limit=limit
+        )
 
     @routes.get(
         "/runs/{run}/{layer}/rows/{row}.json",
@@ -149,7 +151,7 @@ def reading_routes(shelf: Shelf) -> APIRouter:
         after: Annotated[int, Query(ge=0, le=1000, description="Tokens after it.")] = 60,
     ) -> TextWindow:
         served = shelf.layer(run, layer)
-        return reading.text_window(run, served, row, feature, before=before, after=after)
+        return relatives.text_window(run, served, row, feature, before=before, after=after)
 
     @routes.get(
         "/compare.json",

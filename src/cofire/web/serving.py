@@ -23,7 +23,7 @@ _EVERYWHERE = ("0.0.0.0", "::", "")
 _BACKLOG = 512
 _GRACE_SECONDS = 2
 _KEEP_ALIVE_SECONDS = 15
-_LAYERS_READ_AHEAD = 4
+_FEATURES_READ_AHEAD = 4000
 
 
 def serve(config: ServeConfig, announce: Callable[[str], object]) -> None:
@@ -129,8 +129,15 @@ def _shown(host: str) -> str:
 
 def _read_ahead(shelf: Shelf) -> None:
     """Read what the first pages will need."""
+    listed = 0
     for key in shelf.keys[:1]:
         with suppress(CofireError):
-            for number in shelf.card(key).layers[:_LAYERS_READ_AHEAD]:
+            numbers = shelf.card(key).layers
+            for number in numbers:
+                shelf.glimpse(key, number)
+            for number in numbers:
                 layer = shelf.layer(key, number)
                 layer.search_texts, layer.codes  # noqa: B018 (read when first used)
+                listed += len(layer)
+                if listed >= _FEATURES_READ_AHEAD:
+                    return

@@ -13,12 +13,13 @@ from cofire.site import Site
 from cofire.store import Run
 from cofire.store.archive import MANIFEST
 from cofire.store.catalogue import catalogue
-from cofire.web.layer import ServedLayer
+from cofire.web.layer import LayerGlimpse, ServedLayer
 from cofire.web.records import RunCard
 from cofire.web.refusals import UnknownError, UnreadableError
 
-_LAYERS_KEPT = 16
-"""Layers whose lists stay in memory."""
+_FEATURES_KEPT = 16_000
+"""Features of all layers that stay in memory, where there is more than one layer: about 1 GB with
+20 contexts each."""
 
 _READING_ERRORS = (CofireError, OSError, ValueError, KeyError, TypeError, AttributeError)
 """What reading a folder may raise that somebody writes or deletes meanwhile."""
@@ -44,6 +45,7 @@ class Shelf:
                 self._places[_key(folder, self._places)] = folder
         self._open: dict[str, tuple[float, Run]] = {}
         self._layers: OrderedDict[tuple[str, Site], tuple[Run, ServedLayer]] = OrderedDict()
+        self._glimpses: dict[tuple[str, Site], tuple[Run, LayerGlimpse]] = {}
         self._lock = threading.RLock()
         self._loading: dict[tuple[str, Site], threading.Lock] = {}
 
@@ -128,8 +130,8 @@ class Shelf:
                 self._open.pop(key, None)
             raise UnreadableError(reason(error, path)) from error
 
-    def readable(self, key: str) -> tuple[list[ServedLayer], list[str]]:
-        """The layers of a run that can be read, and a sentence for everything that cannot.
+    def glimpses(self, key: str) -> tuple[list[LayerGlimpse], list[str]]:
+        """Glimpses of the layers that can be read, and a sentence for everything that cannot.
 
         Raises:
             UnknownError: when there is no such run.
@@ -139,7 +141,7 @@ class Shelf:
         found, problems = [], [] if card.problem is None else [card.problem]
         for number in card.layers:
             try:
-                found.append(self.layer(key, number))
+                found.append(self.glimpse(key, number))
             except UnreadableError as error:
                 problems.append(str(error))
         return found, problems
@@ -151,34 +153,65 @@ class Shelf:
             UnknownError: when there is no such run or layer.
             UnreadableError: when its files cannot be read.
         """
-        run = self.run(key)
-        try:
-            site = run.site_at(layer)
-        except InputError as error:
-            unfinished = any(site.layer == layer for site in run.unfinished)
-            kind = UnreadableError if unfinished else UnknownError
-            raise kind(str(error)) from error
+        run, site = self._site(key, layer)
         place = (key, site)
+        known = self._known(place, run)
+        if known is not None:
+            return known
         with self._lock:
-            known = self._layers.get(place)
-            if known is not None and known[0] is run:
-                self._layers.move_to_end(place)
-                return known[1]
             loading = self._loading.setdefault(place, threading.Lock())
         with loading:  # whoever comes second waits and finds it read
-            with self._lock:
-                known = self._layers.get(place)
-                if known is not None and known[0] is run:
-                    return known[1]
+            known = self._known(place, run)
+            if known is not None:
+                return known
             try:
                 served = ServedLayer(run, site)
             except _READING_ERRORS as error:
                 raise UnreadableError(reason(error, run.path)) from error
             with self._lock:
                 self._layers[place] = (run, served)
-                while len(self._layers) > _LAYERS_KEPT:
+                while len(self._layers) > 1 and self._listed() > _FEATURES_KEPT:
                     self._layers.popitem(last=False)
             return served
+
+    def glimpse(self, key: str, layer: int) -> LayerGlimpse:
+        """What an overview tells of a layer; much quicker to read than the layer.
+
+        Raises:
+            UnknownError, UnreadableError: as ``layer``.
+        """
+        run, site = self._site(key, layer)
+        with self._lock:
+            known = self._glimpses.get((key, site))
+        if known is not None and known[0] is run:
+            return known[1]
+        try:
+            found = LayerGlimpse.of(run, site)
+        except _READING_ERRORS as error:
+            raise UnreadableError(reason(error, run.path)) from error
+        with self._lock:
+            self._glimpses[key, site] = (run, found)
+        return found
+
+    def _site(self, key: str, layer: int) -> tuple[Run, Site]:
+        run = self.run(key)
+        try:
+            return run, run.site_at(layer)
+        except InputError as error:
+            unfinished = any(site.layer == layer for site in run.unfinished)
+            kind = UnreadableError if unfinished else UnknownError
+            raise kind(str(error)) from error
+
+    def _known(self, place: tuple[str, Site], run: Run) -> ServedLayer | None:
+        with self._lock:
+            known = self._layers.get(place)
+            if known is None or known[0] is not run:
+                return None
+            self._layers.move_to_end(place)
+            return known[1]
+
+    def _listed(self) -> int:
+        return sum(len(layer) for _, layer in self._layers.values())
 
     def _place(self, key: str) -> Path:
         path = self._places.get(key)
