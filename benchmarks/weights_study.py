@@ -40,7 +40,7 @@ METHODS = ("svd", "ica", "snmf")
 NAMES = {"svd": "SVD", "ica": "ICA", "ica-stable": "ICA, stable", "nmf": "NMF", "snmf": "semi-NMF"}
 RESULTS = Path(__file__).parent / "results"
 ABLATED_HEADS = 3  # of each kind
-ABLATED_COMPONENTS = 3  # of each method
+ABLATED_COMPONENTS = 4  # of each method
 ABLATION_TEXTS = 12
 LEVEL = 0.05
 
@@ -369,7 +369,8 @@ def operations_of_components(heads: Sequence[HeadRecord]) -> str:
             ),
             f"{len(stable)} of {len(heads)} heads have a stable component; in {len(mixed)} heads "
             f"stable components of different operations stand side by side"
-            f"{' (' + ', '.join(mixed) + ')' if mixed else ''}. {one_kind(heads)} *Write to one channel*: more than "
+            f"{' (' + ', '.join(mixed) + ')' if mixed else ''}. "
+            f"{one_kind(heads)} *Write to one channel*: more than "
             "half of the squares of what is written lie in a single channel of the stream.",
             heads_table(heads),
         ]
@@ -567,8 +568,9 @@ def causal(tried: Sequence[HeadRecord]) -> str:
             f"Up to {ABLATED_COMPONENTS} components of each method of heads {names} were taken out "
             f"of W_OV while the model read {ABLATION_TEXTS} of the bundled sentences. Medians of "
             "KL(plain ‖ without) of the next token in nats: where the head attends to tokens that "
-            "the component reads, where it does not, and with random components of the same head "
-            "and size at the same places. Specificity is 1 − elsewhere / own (B07: above 0.8 "
+            "the component reads, where it does not, and with random mixtures of "
+            "the components taken out, of the same size, at the same places. Specificity is 1 − "
+            "elsewhere / own (B07: above 0.8 "
             "separable, below 0.5 a threat). More or less than random: p ≤ 0.05 over texts "
             "(Wilcoxon), not corrected.",
             table(
@@ -577,7 +579,7 @@ def causal(tried: Sequence[HeadRecord]) -> str:
                     "number",
                     "own places",
                     "elsewhere",
-                    "random ones",
+                    "random mixtures",
                     "specificity",
                     "more than random",
                     "less than random",
