@@ -12,7 +12,9 @@ Mechanistic Validity framework).
 
 At the same places random components are taken out: the given ones L R, each side as long as the
 other, mixed by a random rotation Q into (L Q) (Qᵀ R), which has the same sum, and brought to the
-size of the component they stand beside. What they do as well says nothing of the component.
+size of the component they stand beside. What they do as well says nothing of the component: a head
+that mostly rests on the first token does little at other places whatever is taken out, so that a
+specificity counts only as far as it is above that of the mixtures.
 Directions drawn at random from the whole head would be no fair comparison: they are no part of the
 head, so that taking them out adds something, and where the stream has a few huge directions they
 meet those, which components avoid (in head 2 of layer 12 of Gemma 3 270M they did 25 to 200

@@ -61,8 +61,9 @@ class ComponentRecord:
         feature_read, feature_write: the features it is most like on either side.
         fan_out: share of the vocabulary it writes to.
         kl_own, kl_other, kl_random: nats by which the next token's distribution moves when the
-            component is taken out, at its own places, at others, and when random components of its
-            size are taken out at its own places; None where it was not tried.
+            component is taken out, at its own places, at others, and when random mixtures of the
+            method's components, of its size, are taken out at its own places; None where it was
+            not tried, or alone.
         specificity: 1 − kl_other / kl_own.
         p_ablation: that it does no more at its own places than the random ones.
     """

@@ -209,38 +209,36 @@ def ablated(
         vocabulary: of the model.
         n_components: most components of each of the two methods.
     """
-    chosen = [
-        line
-        for method in ("svd", "ica")
-        for line in [one for one in record.of_method(method) if one.stable is not False][
-            :n_components
-        ]
-    ]
-    if not chosen or record.head is None:
+    if record.head is None:
         return record
-    parts = [made[line.method].component(line.index) for line in chosen]
-    effects = ablate_components(
-        model,
-        record.layer,
-        record.head,
-        LowRankMatrix(
-            torch.cat([one.left for one in parts], dim=1), torch.cat([one.right for one in parts])
-        ),
-        texts,
-        reader=vocabulary.reader,
-        statistics=vocabulary.statistics,
-    )
-    measured = {
-        (line.method, line.index): replace(
-            line,
-            kl_own=effect.own_kl.value,
-            kl_other=effect.other_kl.value,
-            kl_random=effect.random_kl.value,
-            specificity=effect.specificity,
-            p_ablation=effect.p,
+    measured: dict[tuple[str, int], ComponentRecord] = {}
+    for method in ("svd", "ica"):  # each beside random mixtures of its own components
+        chosen = [one for one in record.of_method(method) if one.stable is not False]
+        chosen = chosen[:n_components]
+        if not chosen:
+            continue
+        parts = [made[method].component(line.index) for line in chosen]
+        effects = ablate_components(
+            model,
+            record.layer,
+            record.head,
+            LowRankMatrix(
+                torch.cat([one.left for one in parts], dim=1),
+                torch.cat([one.right for one in parts]),
+            ),
+            texts,
+            reader=vocabulary.reader,
+            statistics=vocabulary.statistics,
         )
-        for line, effect in zip(chosen, effects, strict=True)
-    }
+        for line, effect in zip(chosen, effects, strict=True):
+            measured[method, line.index] = replace(
+                line,
+                kl_own=effect.own_kl.value,
+                kl_other=effect.other_kl.value,
+                kl_random=effect.random_kl.value,
+                specificity=effect.specificity,
+                p_ablation=effect.p,
+            )
     lines = tuple(measured.get((one.method, one.index), one) for one in record.components)
     return replace(record, components=lines)
 
