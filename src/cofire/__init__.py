@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cofire.activations import Activations
     from cofire.baselines import load_public_sae, load_sae, save_sae
-    from cofire.config import CaptureConfig, FitConfig, PathConfig
+    from cofire.config import CaptureConfig, FitConfig, PathConfig, WeightsConfig
     from cofire.corpus import Corpus, Text
     from cofire.data import load_corpus
     from cofire.dictionary import Dictionary
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from cofire.interpret.reading import Feature, FeatureSet, read_features
     from cofire.models import CaptureSettings, LanguageModel, capture_activations, load_model
     from cofire.site import Site
-    from cofire.store import ActivationStore, PathFolder, Run
+    from cofire.store import ActivationStore, PathFolder, Run, WeightsFolder
 
 _HOME = {
     "ActivationStore": "cofire.store",
@@ -57,6 +57,8 @@ _HOME = {
     "SteeringCell": "cofire.evaluation.steering_records",
     "SteeringSettings": "cofire.evaluation.steering_records",
     "Text": "cofire.corpus",
+    "WeightsConfig": "cofire.config",
+    "WeightsFolder": "cofire.store",
     "capture_activations": "cofire.models",
     "carry_to_residual": "cofire.interpret.carrying",
     "compare_all": "cofire.evaluation.comparisons",

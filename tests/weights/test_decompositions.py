@@ -36,7 +36,7 @@ def test_every_method_gives_k_components_of_unit_atoms_in_falling_order(method, 
 def test_svd_has_the_smallest_error_and_no_method_beats_it(samples):
     matrix = low_rank()
     best = relative_error(matrix, decompose(matrix, "svd", 5, samples=samples).reconstruction())
-    u, sigma, vh = torch.linalg.svd(matrix.dense())
+    sigma = torch.linalg.svdvals(matrix.dense())
     assert best == pytest.approx(float(sigma[5:].norm() / sigma.norm()), abs=1e-5)
     for method in ("ica", "snmf"):
         found = decompose(matrix, method, 5, samples=samples)

@@ -84,6 +84,7 @@ def test_planting_refuses_what_does_not_fit():
         plant_weights("sparse")
     with pytest.raises(InputError, match="Sizes must rise"):
         plant_weights("none", n_components=8, rank=8)
+    planted = plant_weights("none", **SIZES)
+    found = decompose(planted.matrix, METHODS[0], 3)
     with pytest.raises(InputError, match="Nothing was planted"):
-        planted = plant_weights("none", **SIZES)
-        recovered(planted, decompose(planted.matrix, METHODS[0], 3))
+        recovered(planted, found)

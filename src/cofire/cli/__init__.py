@@ -18,11 +18,17 @@ _BY_MODULE = {  # module of this package -> command -> its settings and what it 
         "fit": ("FitConfig", "Factorise activations into features and read what each means."),
         "path": ("PathConfig", "Vary k or the sparsity; an elbow plot and a suggestion for k."),
     },
+    "weighing": {
+        "weights": (
+            "WeightsConfig",
+            "Take weight matrices apart; what each part reads and writes.",
+        ),
+    },
     "browsing": {
         "features": ("FeaturesConfig", "List the features of a run; search and sort them."),
         "show": ("ShowConfig", "Show one feature: contexts, neurons, tokens, concepts."),
         "report": ("ReportConfig", "Write a run's report as one HTML file."),
-        "runs": ("RunsConfig", "List runs, paths and activation folders."),
+        "runs": ("RunsConfig", "List runs, paths, weights and activation folders."),
         "methods": ("MethodsConfig", "List the methods that fit takes."),
     },
 }

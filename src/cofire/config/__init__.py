@@ -14,6 +14,7 @@ from cofire.config.browse import (
 from cofire.config.capture import CAPTURE_SETTINGS, CaptureConfig
 from cofire.config.fit import DemoConfig, FitConfig
 from cofire.config.path import DEFAULT_PATH, PathConfig
+from cofire.config.weights import WeightsConfig
 
 __all__ = [
     "CAPTURE_SETTINGS",
@@ -29,5 +30,6 @@ __all__ = [
     "ReportConfig",
     "RunsConfig",
     "ShowConfig",
+    "WeightsConfig",
     "read_yaml",
 ]

@@ -59,9 +59,11 @@ def stylesheet(*names: str) -> Markup:
     return Markup("\n".join(_asset(name) for name in names or _STYLES))
 
 
-def script() -> Markup:
-    """The page's script: the parts in order, in one scope of their own."""
-    parts = "\n".join(_asset(name) for name in _SCRIPTS)
+def script(*names: str) -> Markup:
+    """The page's script: the named assets in order, those of the report without any, in one scope
+    of their own.
+    """
+    parts = "\n".join(_asset(name) for name in names or _SCRIPTS)
     return Markup(f'\n(() => {{\n"use strict";\n{parts}\n}})();\n')
 
 

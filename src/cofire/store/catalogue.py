@@ -1,4 +1,4 @@
-"""What there is below a folder: runs, paths and activation stores."""
+"""What there is below a folder: runs, paths, weights and activation stores."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from cofire.errors import InputError
-from cofire.store import activation_store, path_folder, run
+from cofire.store import activation_store, path_folder, run, weights_folder
 from cofire.store.archive import MANIFEST
 from cofire.store.text_file import TEXTS
 
@@ -14,7 +14,7 @@ _DEPTH = 3  # folders below the one asked about
 
 
 def catalogue(folder: Path) -> list[dict[str, Any]]:
-    """One record a run, path or store, oldest first.
+    """One record a run, path, weights folder or store, oldest first.
 
     Raises:
         InputError: when there is no such folder.
@@ -50,6 +50,11 @@ def _describe(path: Path) -> dict[str, Any] | None:
         elif kind == path_folder.FORMAT:
             done, total = len(manifest["points"]), len(manifest["steps"])
             what = f"path of {total} points at {manifest['site']}"
+        elif kind == weights_folder.FORMAT:
+            names = [weights_folder.part_name(*one) for one in manifest["wanted"]]
+            done = sum(f"{name}.json" in manifest["parts"] for name in names)
+            total = len(names)
+            what = f"weights {manifest['config']['matrix']} k={manifest['config']['n_components']}"
         else:
             return None
         return {

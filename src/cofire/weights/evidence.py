@@ -5,15 +5,16 @@ are stable, and draws the nulls. What depends on the shape alone (random frames,
 drawn once and serves every head of the model.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from cofire.errors import InputError
 from cofire.low_rank import LowRankMatrix
+from cofire.threads import side_by_side, workers_for
 from cofire.types import Float, Tensor
 from cofire.weights import nulls
 from cofire.weights.decompositions import METHODS, Decomposition, decompose, magnitude_parts
@@ -32,9 +33,12 @@ from cofire.weights.measures import (
 from cofire.weights.nulls import NULL_DRAWS, AgainstNull, against
 from cofire.weights.whitening import Samples, as_low_rank, whitened
 
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
+
 _NULL_RESTARTS = 4  # starts of ICA on a matrix of a null; the best of them counts
 _DEPENDENCE_DRAWS = 50  # shuffles of samples; they cost next to nothing
-_FEW_DRAWS = 3  # where only the mean of a null that hardly varies is used
+_FEW_DRAWS = 3  # where a null hardly varies and is only described
 _REACHED = 0.9  # of the squares of |W| that "few parts" must hold
 
 
@@ -120,27 +124,30 @@ class Independence:
 
 @dataclass(frozen=True)
 class Parts:
-    """What NMF of |W| found.
+    """What NMF found.
+
+    The figures that are tested are those of |W_k|, W_k the best approximation of rank k: the same
+    k dimensions that SVD and ICA express at this k, without the rest of W, which is noise to k
+    parts and hides how well they do.
 
     Attributes:
-        rotated, rescaled, shuffled: relative error of k parts of |W|, against these nulls.
-        sparsity_rotated, sparsity_rescaled: Hoyer sparsity of the parts (geometric mean of both
+        fit_rotated, fit_rescaled: relative error of k parts of |W_k|, against these nulls. The
+            ``excess`` says how much of the null's error is gone: 1 where the k dimensions split
+            into non-negative parts without loss, 0 where they do as badly as random ones.
+        sparsity_rotated, sparsity_rescaled: Hoyer sparsity of those parts (geometric mean of both
             sides, median over parts), against these nulls.
-        share_rotated, share_rescaled: how much nearer k parts come to |W_k| than to that of the
-            null, 1 − error / error of the null: 1 where the k dimensions of W split into
-            non-negative parts without loss, 0 where they do as badly as random ones. W_k is the
-            best approximation of rank k, which is what ICA and SVD express at this k.
-        curve: relative error for each number of parts that was tried.
+        rotated, rescaled, shuffled: relative error of k parts of |W| itself, against few draws.
+        curve: relative error of |W| for each number of parts that was tried.
         parts_90: fewest of them that hold 90% of the squares of |W|; None when not even k do.
     """
 
+    fit_rotated: AgainstNull
+    fit_rescaled: AgainstNull
+    sparsity_rotated: AgainstNull
+    sparsity_rescaled: AgainstNull
     rotated: AgainstNull
     rescaled: AgainstNull
     shuffled: AgainstNull
-    sparsity_rotated: AgainstNull
-    sparsity_rescaled: AgainstNull
-    share_rotated: float
-    share_rescaled: float
     curve: tuple[tuple[int, float], ...]
     parts_90: int | None
 
@@ -241,7 +248,6 @@ def examine(
                 seed=s.seed,
                 sparsity=s.sparsity,
             )
-    parts = found.get("nmf")
     errors = {
         name: relative_error(
             W.dense().abs() if made.magnitudes else W,
@@ -257,7 +263,7 @@ def examine(
         errors=errors,
         spectrum=_spectrum(W, errors["svd"], s),
         independence=None if stability is None else _independence(W, stability, s),
-        parts=None if parts is None else _parts(W, parts, errors["nmf"], s),
+        parts=None if "nmf" not in found else _parts(W, errors["nmf"], s),
     )
     return Examination(found, stability, evidence)
 
@@ -372,7 +378,7 @@ def _best_negentropy(white: Float[Tensor, "features rows"], seed: int) -> float:
     return float(negentropy(unmixing @ white).mean(dim=1).max())
 
 
-def _parts(matrix: LowRankMatrix, found: Decomposition, error: float, s: Settings) -> Parts:
+def _parts(matrix: LowRankMatrix, error: float, s: Settings) -> Parts:
     k = s.n_components
 
     def split(W: LowRankMatrix | Tensor, parts: int = k) -> tuple[Decomposition, float]:
@@ -380,49 +386,50 @@ def _parts(matrix: LowRankMatrix, found: Decomposition, error: float, s: Setting
         dense = W.dense() if isinstance(W, LowRankMatrix) else W
         return made, relative_error(dense.abs(), made.reconstruction())
 
-    drawn: dict[str, list[tuple[float, float]]] = {}
+    u, sigma, vh = matrix.svd()
+    best = LowRankMatrix(u[:, :k] * sigma[:k], vh[:k].contiguous())
+    made, nearest = split(best)
+    value = _sparsity(made)
+    tested: dict[str, AgainstNull] = {}
     kinds: dict[str, Callable[..., LowRankMatrix]] = {
         "rotated": nulls.rotated,
         "rescaled": nulls.rescaled,
     }
-    for kind, draw_one in kinds.items():
-        drawn[kind] = []
-        for draw in range(s.draws):
-            made, wrong = split(draw_one(matrix, seed=s.seed + draw))
-            drawn[kind].append((wrong, _sparsity(made)))
-    shuffled = [split(nulls.shuffled(matrix, seed=s.seed + draw))[1] for draw in range(_FEW_DRAWS)]
-    u, sigma, vh = matrix.svd()
-    best = LowRankMatrix(u[:, :k] * sigma[:k], vh[:k].contiguous())
-    nearest = split(best)[1]
-    share = {
-        kind: 1
-        - nearest
-        / (
-            sum(split(draw_one(best, seed=s.seed + draw))[1] for draw in range(_FEW_DRAWS))
-            / _FEW_DRAWS
-        )
-        for kind, draw_one in kinds.items()
+    anything: dict[str, Callable[..., LowRankMatrix | Tensor]] = {
+        **kinds,
+        "shuffled": nulls.shuffled,
     }
+    seeds = range(s.seed, s.seed + s.draws)
+    tested_draws = [(kind, seed) for kind in kinds for seed in seeds]
+    drawn = _all(lambda one: split(kinds[one[0]](best, seed=one[1])), tested_draws)
+    for kind in kinds:
+        own = [drawn[i] for i, one in enumerate(tested_draws) if one[0] == kind]
+        tested[f"fit_{kind}"] = against(nearest, [w for _, w in own], null=kind, tail="below")
+        tested[f"sparsity_{kind}"] = against(value, [_sparsity(p) for p, _ in own], null=kind)
+    few_draws = [(kind, s.seed + draw) for kind in anything for draw in range(_FEW_DRAWS)]
+    described = _all(lambda one: split(anything[one[0]](matrix, seed=one[1]))[1], few_draws)
+    for kind in anything:
+        wrong = [described[i] for i, one in enumerate(few_draws) if one[0] == kind]
+        tested[kind] = against(error, wrong, null=kind, tail="below")
     sizes = [size for size in (1, 2, 4, 8, 16, 32, 64) if size < k]
-    curve = (*((size, split(matrix, size)[1]) for size in sizes), (k, error))
+    curve = (*_all(lambda size: (size, split(matrix, size)[1]), sizes), (k, error))
     limit = (1 - _REACHED) ** 0.5
-    value = _sparsity(found)
-    by_chance = [wrong for wrong, _ in drawn["rotated"]]
     return Parts(
-        rotated=against(error, by_chance, null="rotated", tail="below"),
-        rescaled=against(
-            error, [wrong for wrong, _ in drawn["rescaled"]], null="rescaled", tail="below"
-        ),
-        shuffled=against(error, shuffled, null="shuffled", tail="below"),
-        sparsity_rotated=against(value, [sparse for _, sparse in drawn["rotated"]], null="rotated"),
-        sparsity_rescaled=against(
-            value, [sparse for _, sparse in drawn["rescaled"]], null="rescaled"
-        ),
-        share_rotated=share["rotated"],
-        share_rescaled=share["rescaled"],
+        **tested,
         curve=curve,
         parts_90=next((size for size, wrong in curve if wrong <= limit), None),
     )
+
+
+def _all(compute: Callable[[_In], _Out], of: Sequence[_In]) -> list[_Out]:
+    """A function of each of several values, as many at a time as there are threads."""
+    found: dict[int, _Out] = {}
+
+    def one(_: int, numbered: tuple[int, _In]) -> None:
+        found[numbered[0]] = compute(numbered[1])
+
+    side_by_side(one, enumerate(of), workers=workers_for(torch.device("cpu")))
+    return [found[number] for number in range(len(of))]
 
 
 def _sparsity(found: Decomposition) -> float:

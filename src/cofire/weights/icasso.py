@@ -15,6 +15,7 @@ Deviation: the components that are given out are those of one run (the one whose
 most non-Gaussian in sum), so that together they rebuild W; each carries the index of its cluster.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -160,13 +161,24 @@ def single_run(
     max_iter: int | None = None,
     tol: float = TOL,
     algorithm: Algorithm = "fastica",
+    start: Float[Tensor, "features features"] | None = None,
 ) -> Decomposition:
-    """One run of ICA, without a stability index; see ``icasso``."""
+    """One run of ICA, without a stability index; see ``icasso``.
+
+    Args:
+        matrix, n_components, samples, seed, max_iter, tol, algorithm: see ``icasso``.
+        start: rotation to begin at, in white coordinates; drawn with the seed when None.
+    """
     data = as_low_rank(matrix)
     white = whitened(data, n_components, samples=samples)
-    unmixing, converged, n_iter = estimates(
-        white.data, 1, seed=seed, max_iter=max_iter or MAX_ITER, tol=tol, algorithm=algorithm
-    )
+    most = max_iter or MAX_ITER
+    if start is None:
+        unmixing, converged, n_iter = estimates(
+            white.data, 1, seed=seed, max_iter=most, tol=tol, algorithm=algorithm
+        )
+    else:
+        run = _solve(white.data[None], start[None], algorithm, most, tol)
+        unmixing, converged, n_iter = run.rotation, run.converged, run.n_iter
     record = {"seed": seed, "algorithm": algorithm, "n_iter": int(n_iter[0]), "tol": tol}
     return _decomposition(data, white, unmixing[0], converged[0], samples, record)[0]
 
@@ -282,7 +294,7 @@ def _decomposition(
     unmixing: Float[Tensor, "features features"],
     converged: Bool[Tensor, "features"],
     samples: Samples,
-    record: dict[str, object],
+    record: Mapping[str, object],
 ) -> tuple[Decomposition, np.ndarray]:
     """The components of one orthonormal unmixing, and the order they were put in."""
     data = oriented(matrix, samples)

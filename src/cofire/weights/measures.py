@@ -83,7 +83,7 @@ def negentropy(values: Float[Tensor, "*_ values"]) -> Float[Tensor, "*_"]:
         Values ±1, equally often: E[y exp(−½)] = 0 and k₂ (exp(−½) − √½)² = 33.67 · 0.1006².
 
         >>> round(float(negentropy(torch.tensor([-1.0, 1.0]))), 4)
-        0.3405
+        0.3406
     """
     y = values - values.mean(dim=-1, keepdim=True)
     y = y / y.square().mean(dim=-1, keepdim=True).sqrt()

@@ -5,7 +5,6 @@ unmixing matrices (Picard-O). It has the same solutions as symmetric FastICA wit
 fewer steps where components are not quite independent, as those of real weights are.
 """
 
-import math
 import warnings
 
 import torch
@@ -28,7 +27,7 @@ def picard_ica(
         white: white data of each restart.
         start: where each restart begins; made orthonormal.
         max_iter: most steps.
-        tol: change of a component, made into a bound on the gradient: 1 − cos ε ≈ ε²/2.
+        tol: largest entry of the relative gradient that counts as converged.
 
     Raises:
         InputError: when the package python-picard is not installed.
@@ -52,7 +51,7 @@ def picard_ica(
                 centering=False,
                 w_init=begin.double().numpy(),
                 max_iter=max_iter,
-                tol=math.sqrt(2 * tol),
+                tol=tol,
                 return_n_iter=True,
             )
         rotations.append(torch.from_numpy(rotation).to(white.dtype))

@@ -7,7 +7,7 @@ Limits were chosen on planted matrices of some seeds and tried on others (``plan
 ================  =================================================================================
 aligned           ICA components align with features that were found without the weights
 sparse-parts      NMF parts of |W| are sparse, and carry meaning
-svd-enough        ICA and NMF do not improve on SVD: low rank, not superposed
+svd-enough        ICA and NMF do not improve on SVD, which does better than on random weights
 many-independent  many independent components are needed: possible superposition
 few-parts         few NMF parts rebuild |W|: a simple non-negative structure
 ================  =================================================================================
@@ -41,9 +41,10 @@ NOT_ESTABLISHED = (
 """What no verdict of this module establishes."""
 
 _STABLE_YES, _STABLE_NO = 0.5, 0.25  # share of the k components that are stable
-_NEGENTROPY_MARGIN = 0.5  # beyond the mean of the null, as a share of it
+_NEGENTROPY_MARGIN = 0.25  # beyond the mean of the null, as a share of it
 _DEPENDENT = 0.4  # excess of the energy correlation over shuffled samples, as a share of it
-_SHARE_YES, _SHARE_NO = 0.45, 0.35  # of the null's error on |W_k| that parts take away
+_ALONE_Z = 2.0  # below it nothing speaks for dependence
+_SHARE_YES, _SHARE_NO = 0.45, 0.4  # of the null's error on |W_k| that parts take away
 _LOW_RANK_YES, _LOW_RANK_NO = 0.25, 0.05  # of the null's error that SVD at k takes away
 _SPARSER = 0.1  # than the null's parts, as a share
 _MANY_YES, _MANY_NO = 0.5, 0.25  # components for 90%, as a share of those of random weights
@@ -134,7 +135,7 @@ def verdict(
     """
     independent = _independent(evidence.independence, evidence.n_components)
     nonnegative = _nonnegative(evidence.parts)
-    svd = _svd_enough(evidence, independent.answer, nonnegative.answer)
+    svd = _svd_enough(evidence, independent, nonnegative.answer)
     patterns = (
         _aligned(evidence.independence, alignment),
         _sparse_parts(evidence.parts, nonnegative, meaning),
@@ -154,6 +155,7 @@ def verdict(
 class _Finding:
     answer: Answer
     because: str
+    more_than_svd: bool = False  # whether something beyond the nulls is there all the same
 
 
 def _independent(found: Independence | None, n_components: int) -> _Finding:
@@ -169,19 +171,23 @@ def _independent(found: Independence | None, n_components: int) -> _Finding:
             "same size.",
         )
     share = found.n_stable / n_components
+    more = margin >= _NEGENTROPY_MARGIN
     if found.n_stable <= found.stable_by_chance or share < _STABLE_NO:
         return _Finding(
             "no",
             f"{found.n_stable} of {n_components} components are stable; fewer than "
             f"{_STABLE_NO:.0%} is too few.",
+            more,
         )
     if found.dependence.beyond and found.dependence.excess >= _DEPENDENT:
         return _Finding(
             "no",
             f"Sources still depend on one another: energies correlate by "
             f"{found.dependence.value:.3f}, {found.dependence.mean:.3f} by chance.",
+            more,
         )
-    if margin >= _NEGENTROPY_MARGIN and share >= _STABLE_YES and not found.dependence.beyond:
+    alone = found.dependence.z is None or found.dependence.z < _ALONE_Z
+    if more and share >= _STABLE_YES and alone:
         return _Finding(
             "yes", f"{found.n_stable} of {n_components} components are stable and independent."
         )
@@ -189,15 +195,16 @@ def _independent(found: Independence | None, n_components: int) -> _Finding:
         "undecided",
         f"{found.n_stable} of {n_components} components are stable, their negentropy "
         f"{margin:.0%} beyond the nearer null.",
+        more,
     )
 
 
 def _nonnegative(found: Parts | None) -> _Finding:
-    """Magnitudes of W, and of its best rank-k part, nearer to k parts than either null's."""
+    """Magnitudes of the best rank-k part of W, far nearer to k parts than either null's."""
     if found is None:
         return _Finding("undecided", "NMF was not run.")
-    share = min(found.share_rotated, found.share_rescaled)
-    if not (found.rotated.beyond and found.rescaled.beyond) or share < _SHARE_NO:
+    share = min(found.fit_rotated.excess, found.fit_rescaled.excess)
+    if not (found.fit_rotated.beyond and found.fit_rescaled.beyond) or share < _SHARE_NO:
         return _Finding(
             "no",
             f"Parts take {share:.0%} off the error of random matrices with channels of the same "
@@ -208,27 +215,33 @@ def _nonnegative(found: Parts | None) -> _Finding:
     return _Finding("undecided", f"Parts take {share:.0%} off the error of random matrices.")
 
 
-def _svd_enough(evidence: Evidence, independent: Answer, nonnegative: Answer) -> Pattern:
+def _svd_enough(evidence: Evidence, ica: _Finding, nonnegative: Answer) -> Pattern:
     error = evidence.spectrum.error
     figures = {
         "error": error.value,
         "error of random weights": error.mean,
         "effective rank": evidence.spectrum.effective_rank.value,
     }
-    if "yes" in (independent, nonnegative):
-        better = "ICA" if independent == "yes" else "NMF"
+    if "yes" in (ica.answer, nonnegative):
+        better = "ICA" if ica.answer == "yes" else "NMF"
         return Pattern("svd-enough", "no", figures, f"{better} finds structure that SVD misses.")
     if not error.beyond or error.excess < _LOW_RANK_NO:
         because = "W is of no lower rank than random weights: no method finds structure."
         return Pattern("svd-enough", "no", figures, because)
-    if "undecided" in (independent, nonnegative) or error.excess < _LOW_RANK_YES:
+    if ica.more_than_svd:
+        because = "Sources are less Gaussian than by chance, though not stable or independent."
+        return Pattern("svd-enough", "undecided", figures, because)
+    if "undecided" in (ica.answer, nonnegative) or error.excess < _LOW_RANK_YES:
         because = (
             f"SVD takes {error.excess:.0%} off the error of random weights "
-            f"({_LOW_RANK_YES:.0%} would be clear); independent {independent}, "
+            f"({_LOW_RANK_YES:.0%} would be clear); independent {ica.answer}, "
             f"non-negative {nonnegative}."
         )
         return Pattern("svd-enough", "undecided", figures, because)
-    because = f"W is of low rank ({error.excess:.0%} off) and neither ICA nor NMF finds more."
+    because = (
+        f"SVD takes {error.excess:.0%} off the error of random weights (it leaves "
+        f"{error.value**2:.0%} of the squares of W), and neither ICA nor NMF finds more."
+    )
     return Pattern("svd-enough", "yes", figures, because)
 
 
@@ -260,7 +273,7 @@ def _sparse_parts(found: Parts | None, parts: _Finding, meaning: Alignment | Non
     figures = {
         "sparsity": nearer.value,
         "sparsity by chance": nearer.mean,
-        "share off the null's error": min(found.share_rotated, found.share_rescaled),
+        "share off the null's error": min(found.fit_rotated.excess, found.fit_rescaled.excess),
         "parts that match a feature": matched,
     }
     sparse = (

@@ -1,0 +1,240 @@
+"""The weights job: a model in, a folder with its matrices taken apart and judged out."""
+
+import logging
+import math
+from pathlib import Path
+from typing import Any
+
+from cofire.config import WeightsConfig
+from cofire.data import bundled_concepts
+from cofire.device import resolve_device
+from cofire.errors import InputError, StoreError
+from cofire.interpret.carrying import carry_to_residual
+from cofire.jobs.capturing import identity, same_settings
+from cofire.jobs.environment import environment
+from cofire.models import LanguageModel, load_model
+from cofire.models.tokens import tokenize
+from cofire.models.weights import attention_shape
+from cofire.progress import SILENT, Progress
+from cofire.site import parse_layers
+from cofire.store import Run, WeightsFolder
+from cofire.weights.alignment import ResidualFeatures
+from cofire.weights.attention import HeadBehaviour, behaviour_on_repeats
+from cofire.weights.evidence import Settings
+from cofire.weights.heads import OF_HEADS, Vocabulary, ablated, read_head, weight_matrix
+
+_logger = logging.getLogger(__name__)
+
+_ABLATION_TEXTS = 12
+_REPEATED = 48  # random tokens that come twice, to find heads that look for repeats
+
+# Settings that say where to compute or print, or which heads, and not what is done to each.
+_CIRCUMSTANCE = frozenset(
+    {"model", "output", "device", "layers", "heads", "as_json", "as_csv", "as_table"}
+)
+
+
+def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder:
+    """Take weight matrices of a model apart; go on with what was begun earlier.
+
+    Args:
+        config: what to do; ``output`` defaults to a telling name under ``runs/``.
+        progress: shown while working.
+
+    Raises:
+        CofireError: for input that cannot be used; finished heads are kept.
+        KeyboardInterrupt: when the user stopped it; finished heads are kept.
+    """
+    settings = examination_settings(config)
+    features = _Features(config.features)
+    with progress.task(f"Loading {config.model}", None, "") as advance:
+        model = load_model(config.model, device=config.device, dtype=config.dtype)
+        advance(1)
+    wanted = wanted_matrices(config, model)
+    first = weight_matrix(model, config.matrix, *wanted[0])
+    most = min(first.shape) if not hasattr(first, "left") else first.left.shape[1]
+    if config.n_components > most:
+        raise InputError(
+            f"A matrix of rank {most} has 1 to {most} components; --n-components is "
+            f"{config.n_components}."
+        )
+    folder = _open(config, model, wanted)
+    left = [one for one in wanted if not folder.holds(*one)]
+    if not left:
+        return folder
+    vocabulary = None
+    behaviour: HeadBehaviour | None = None
+    texts: list[tuple[int, ...]] = []
+    if config.matrix == "ov":
+        with progress.task("Reading the vocabulary", None, "") as advance:
+            vocabulary = Vocabulary.of(model, config.tokens)
+            longest = (model.context_length or 2 * _REPEATED + 1) - 1
+            behaviour = behaviour_on_repeats(
+                model,
+                vocabulary.reader,
+                vocabulary.statistics,
+                length=min(_REPEATED, longest // 2),
+                seed=config.seed,
+            )
+            advance(1)
+        if config.ablate:
+            texts = _texts(model, config)
+    try:
+        with progress.task(f"W of {model.name}", len(wanted), "head") as advance:
+            advance(len(wanted) - len(left))
+            for layer, head in left:
+                record, made = read_head(
+                    weight_matrix(model, config.matrix, layer, head),
+                    layer,
+                    head,
+                    kind=config.matrix,
+                    settings=settings,
+                    vocabulary=vocabulary,
+                    reading=features.before(layer, model),
+                    writing=features.after(layer, model),
+                    induction=_score(behaviour, "induction", layer, head),
+                    previous_token=_score(behaviour, "previous", layer, head),
+                )
+                if vocabulary is not None and texts:
+                    record = ablated(record, made, model, texts, vocabulary, config.ablate)
+                folder.write_head(record, made)
+                advance(1, head=record.name, verdict=record.verdict.structure)
+    finally:
+        folder.write_tables()
+    return folder
+
+
+def examination_settings(config: WeightsConfig) -> Settings:
+    """The part of a config that says how each matrix is examined.
+
+    Raises:
+        InputError: for an unknown method.
+    """
+    named = tuple(dict.fromkeys(part.strip() for part in config.methods.split(",")))
+    return Settings(
+        n_components=config.n_components,
+        samples=config.samples or ("rows" if config.matrix == "mlp-out" else "columns"),
+        methods=named,
+        restarts=config.seeds,
+        draws=config.draws,
+        seed=config.seed,
+        algorithm=config.algorithm,
+        sparsity=config.sparsity,
+    )
+
+
+def wanted_matrices(config: WeightsConfig, model: LanguageModel) -> list[tuple[int, int | None]]:
+    """Layer and head of every matrix that a config asks for.
+
+    Raises:
+        InputError: for a layer or head that does not exist.
+        ModelError: when a layer has no attention that can be read.
+    """
+    layers = parse_layers(config.layers, model.n_layers)
+    if config.matrix not in OF_HEADS:
+        return [(layer, None) for layer in layers]
+    found: list[tuple[int, int | None]] = []
+    for layer in layers:
+        n_heads = attention_shape(model, layer).n_heads
+        if config.heads.strip() == "all":
+            heads = list(range(n_heads))
+        else:
+            try:
+                heads = parse_layers(config.heads)
+            except InputError:
+                raise InputError(
+                    f"--heads takes numbers such as 0,2-3, or all; got {config.heads!r}."
+                ) from None
+        absent = [head for head in heads if head >= n_heads]
+        if absent:
+            raise InputError(
+                f"Layer {layer} of {model.name} has heads 0 to {n_heads - 1}; there is no head "
+                f"{absent[0]}."
+            )
+        found += [(layer, head) for head in heads]
+    return found
+
+
+def _score(
+    behaviour: HeadBehaviour | None, name: str, layer: int, head: int | None
+) -> float | None:
+    if behaviour is None or head is None:
+        return None
+    value = float(getattr(behaviour, name)[layer, head])
+    return value if math.isfinite(value) else None
+
+
+def _texts(model: LanguageModel, config: WeightsConfig) -> list[tuple[int, ...]]:
+    """Token ids of some of the bundled sentences, spread over their concepts."""
+    corpus = bundled_concepts()
+    every = max(1, len(corpus) // _ABLATION_TEXTS)
+    chosen = list(range(config.seed % every, len(corpus), every))[:_ABLATION_TEXTS]
+    return list(tokenize(model.tokenizer, corpus, chosen).ids)
+
+
+class _Features:
+    """Features of a run, as directions in the residual stream, layer by layer."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._run = None if path is None else Run.open(path)
+        if self._run is not None and not self._run.sites:
+            raise StoreError(f"{path} has no finished layer yet; run its fit command again.")
+        self._known: dict[int, ResidualFeatures] = {}
+
+    def before(self, layer: int, model: LanguageModel) -> ResidualFeatures | None:
+        """Those of the nearest layer whose features a head of this layer can read."""
+        return self._nearest(model, lambda at: (at >= layer, abs(at - layer)))
+
+    def after(self, layer: int, model: LanguageModel) -> ResidualFeatures | None:
+        """Those of the nearest layer that can read what a head of this layer writes."""
+        return self._nearest(model, lambda at: (at < layer, abs(at - layer)))
+
+    def _nearest(self, model: LanguageModel, key: Any) -> ResidualFeatures | None:
+        if self._run is None:
+            return None
+        site = min(self._run.sites, key=lambda one: key(one.layer))
+        if site.layer not in self._known:
+            dictionary = self._run.dictionary(site)
+            carried = carry_to_residual(dictionary, model) if site.kind == "mlp" else dictionary
+            labels = tuple(feature.label for feature in self._run.features(site))
+            self._known[site.layer] = ResidualFeatures(
+                dictionary=carried,
+                names=labels,
+                source=f"{dictionary.provenance.get('method', 'features')} of {site.name}",
+            )
+        return self._known[site.layer]
+
+
+def _open(
+    config: WeightsConfig, model: LanguageModel, wanted: list[tuple[int, int | None]]
+) -> WeightsFolder:
+    name = Path(model.name).name or "model"
+    path = config.output or Path("runs") / f"weights-{name}-{config.matrix}"
+    settings = {key: value for key, value in config.resolved().items() if key not in _CIRCUMSTANCE}
+    described = model.describe()
+    if WeightsFolder.present(path):
+        folder = WeightsFolder.open(path)
+        try:
+            same_settings(path, folder.manifest, {"model": identity(described), "config": settings})
+            _same_matrices(folder, wanted)
+        except StoreError:
+            if folder.finished:
+                raise
+            folder.discard()  # nothing was ever finished under the other settings
+        else:
+            return folder
+    return WeightsFolder.create(
+        path,
+        wanted=wanted,
+        config=settings,
+        model=described,
+        environment=environment(resolve_device(config.device)),
+    )
+
+
+def _same_matrices(folder: WeightsFolder, wanted: list[tuple[int, int | None]]) -> None:
+    if folder.wanted != wanted:
+        raise StoreError(
+            f"{folder.path} was begun for other layers or heads; choose another folder with -o, "
+            "or remove it."
+        )

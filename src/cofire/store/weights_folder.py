@@ -1,0 +1,309 @@
+"""Weights folders: what was read off the weights of some heads, each kept once it is finished.
+
+Layout, format version 1::
+
+    manifest.json                  settings, model, matrices asked for, hardware, checksums
+    heads/9-2.json                 everything about head 2 of layer 9: figures, nulls, verdict
+    heads/9-2.safetensors          mixing.METHOD [rows features], components.METHOD
+                                   [features channels] of every method
+    heads.parquet                  one line a head
+    components.parquet             one line a component of every method
+    verdicts.json                  EvalResult records of the framework Mechanistic Validity
+    weights.html, heads/9-2.html   pages; derived, not checksummed
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.torch import load_file, save_file
+
+from cofire.errors import StoreError
+from cofire.store.archive import MANIFEST, Archive
+from cofire.types import Tensor
+from cofire.weights.decompositions import Decomposition
+from cofire.weights.eval_result import envelope, eval_results
+from cofire.weights.head_record import ComponentRecord, HeadRecord
+
+FORMAT = "cofire-weights"
+FORMAT_VERSION = 1
+
+HEADS, COMPONENTS, VERDICTS = "heads.parquet", "components.parquet", "verdicts.json"
+
+
+class WeightsFolder:
+    """Stored decompositions of weights. Made by ``create``, found again by ``open``."""
+
+    def __init__(self, archive: Archive) -> None:
+        self._archive = archive
+
+    @classmethod
+    def create(
+        cls, path: Path, *, wanted: Sequence[tuple[int, int | None]], **header: Any
+    ) -> "WeightsFolder":
+        """Start a folder without heads.
+
+        Args:
+            path: a folder that does not exist or is empty.
+            wanted: layer and head of every matrix that will be filled in, in order; no head for a
+                matrix of the whole layer.
+            header: further entries of the manifest (config, model, environment).
+
+        Raises:
+            StoreError: when the folder holds something else, or cannot be written.
+        """
+        archive = Archive.create(
+            path,
+            format=FORMAT,
+            format_version=FORMAT_VERSION,
+            header={**header, "wanted": [list(one) for one in wanted]},
+        )
+        return cls(archive)
+
+    @classmethod
+    def open(cls, path: Path | str) -> "WeightsFolder":
+        """Open a folder, finished or not.
+
+        Raises:
+            StoreError: when it is none, is damaged or of a newer format.
+        """
+        return cls(
+            Archive.open(
+                Path(path),
+                format=FORMAT,
+                format_version=FORMAT_VERSION,
+                required={"wanted": list, "config": dict, "model": dict},
+            )
+        )
+
+    @staticmethod
+    def present(path: Path) -> bool:
+        """Whether an archive was begun in this folder."""
+        return Archive.present(path)
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self._archive.path
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """Settings, model and hardware, as plain JSON values."""
+        return self._archive.manifest
+
+    @property
+    def wanted(self) -> list[tuple[int, int | None]]:
+        """Layer and head of every matrix asked for."""
+        return [(int(layer), head) for layer, head in self.manifest["wanted"]]
+
+    @property
+    def finished(self) -> list[tuple[int, int | None]]:
+        """Those that are there."""
+        return [one for one in self.wanted if self.holds(*one)]
+
+    def holds(self, layer: int, head: int | None) -> bool:
+        """Whether a matrix was finished."""
+        name = part_name(layer, head)
+        return self._archive.has(f"{name}.json") and self._archive.has(f"{name}.safetensors")
+
+    def head(self, layer: int, head: int | None) -> HeadRecord:
+        """Everything about one matrix.
+
+        Raises:
+            StoreError: when it is not finished, or its file is damaged.
+        """
+        file = self._archive.file(f"{part_name(layer, head)}.json")
+        try:
+            record = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise StoreError(f"{file} is damaged ({error}); delete it and run again.") from error
+        return HeadRecord.from_record(record)
+
+    def heads(self) -> list[HeadRecord]:
+        """All finished matrices, in order."""
+        return [self.head(*one) for one in self.finished]
+
+    def factors(self, layer: int, head: int | None) -> dict[str, tuple[Tensor, Tensor]]:
+        """By method, ``mixing`` [rows features] and ``components`` [features channels].
+
+        Raises:
+            StoreError: when the matrix is not finished, or its file is damaged.
+        """
+        tensors = load_file(self._archive.file(f"{part_name(layer, head)}.safetensors"))
+        methods = [name.split(".", 1)[1] for name in tensors if name.startswith("mixing.")]
+        return {m: (tensors[f"mixing.{m}"], tensors[f"components.{m}"]) for m in methods}
+
+    def write_head(self, record: HeadRecord, made: Mapping[str, Decomposition]) -> None:
+        """Keep one more matrix.
+
+        Raises:
+            StoreError: when the disk is full.
+        """
+        name = part_name(record.layer, record.head)
+        tensors = {
+            f"{side}.{method}": getattr(one, side).contiguous()
+            for method, one in made.items()
+            for side in ("mixing", "components")
+        }
+        text = json.dumps(record.record(), ensure_ascii=False, allow_nan=False) + "\n"
+        self._archive.write(f"{name}.safetensors", partial(save_file, tensors))
+        self._archive.write(f"{name}.json", lambda file: file.write_bytes(text.encode("utf-8")))
+        self._archive.save()
+
+    def write_tables(self) -> None:
+        """Write the tables and verdicts of all finished matrices.
+
+        Raises:
+            StoreError: when a file is damaged or the disk is full.
+        """
+        found = self.heads()
+        heads = pa.Table.from_pylist([head_line(one) for one in found], _heads_schema(found))
+        components = pa.Table.from_pylist(
+            [
+                {"layer": one.layer, "head": one.head, **component_line(part)}
+                for one in found
+                for part in one.components
+            ],
+            _COMPONENTS,
+        )
+        results = [
+            result
+            for one in found
+            for result in eval_results(
+                {
+                    "model": self.manifest["model"].get("name"),
+                    "matrix": one.matrix,
+                    "layer": one.layer,
+                    "head": one.head,
+                },
+                one.evidence,
+                one.verdict,
+                copying=one.copying,
+                fan_out=one.fan_out,
+                specificity=one.specificity,
+            )
+        ]
+        text = json.dumps(
+            envelope(results, self.manifest["config"]),
+            indent=1,
+            ensure_ascii=False,
+            allow_nan=False,
+        )
+        self._archive.write(HEADS, partial(pq.write_table, heads))
+        self._archive.write(COMPONENTS, partial(pq.write_table, components))
+        self._archive.write(VERDICTS, lambda file: file.write_bytes(text.encode("utf-8")))
+        self._archive.save()
+
+    def discard(self) -> None:
+        """Remove what was begun, so that another can begin in this folder.
+
+        Raises:
+            StoreError: when a matrix was finished.
+        """
+        if self.finished:
+            raise StoreError(f"{self.path} has finished heads; remove it by hand if you mean to.")
+        (self.path / MANIFEST).unlink(missing_ok=True)
+        for file in (self.path / "heads").glob("*"):
+            file.unlink(missing_ok=True)
+        if (self.path / "heads").is_dir():
+            (self.path / "heads").rmdir()
+
+
+def head_line(one: HeadRecord) -> dict[str, Any]:
+    """One line of ``heads.parquet``, also what listings print."""
+    evidence, ica, parts = one.evidence, one.evidence.independence, one.evidence.parts
+    spectrum = evidence.spectrum
+    return {
+        "layer": one.layer,
+        "head": one.head,
+        "matrix": one.matrix,
+        "structure": one.verdict.structure,
+        **{pattern.name: pattern.answer for pattern in one.verdict.patterns},
+        "copying": None if one.copying is None else one.copying.value,
+        "copying_z": None if one.copying is None else one.copying.z,
+        "induction": one.induction,
+        "previous_token": one.previous_token,
+        "effective_rank": spectrum.effective_rank.value,
+        "participation_ratio": spectrum.participation_ratio.value,
+        "top_ratio": spectrum.top_ratio,
+        "components_90": int(spectrum.components_90.value),
+        "norm": spectrum.norm,
+        "fan_out": one.fan_out,
+        "specificity": one.specificity,
+        "stable": None if ica is None else ica.n_stable,
+        "negentropy": None if ica is None else ica.rescaled.value,
+        "negentropy_excess": None if ica is None else ica.rescaled.excess,
+        "dependence": None if ica is None else ica.dependence.value,
+        "parts_fit": None if parts is None else min(
+            parts.fit_rotated.excess, parts.fit_rescaled.excess
+        ),
+        "parts_sparsity": None if parts is None else parts.sparsity_rescaled.value,
+        **{f"error_{name}": value for name, value in evidence.errors.items()},
+        "seconds": one.seconds,
+    }  # fmt: skip
+
+
+def component_line(part: ComponentRecord) -> dict[str, Any]:
+    """One line of ``components.parquet``."""
+    line = {name: getattr(part, name) for name in _PLAIN}
+    for side in ("read", "write"):
+        match = getattr(part, f"feature_{side}")
+        line[f"feature_{side}"] = None if match is None else match.name
+        line[f"feature_{side}_cosine"] = None if match is None else match.cosine
+        line[f"feature_{side}_p"] = None if match is None else match.p
+    return line
+
+
+_WORDS = ("structure", "matrix")
+_TOKENS = ("reads", "reads_opposite", "writes", "writes_opposite")
+_PLAIN = tuple(
+    name for name in ComponentRecord.__dataclass_fields__ if not name.startswith("feature_")
+)
+_KINDS: Mapping[str, pa.DataType] = {
+    "method": pa.string(),
+    "index": pa.int32(),
+    "converged": pa.bool_(),
+    "stable": pa.bool_(),
+    "operation": pa.string(),
+    **{name: pa.list_(pa.string()) for name in _TOKENS},
+}
+_COMPONENTS = pa.schema(
+    [
+        ("layer", pa.int32()),
+        ("head", pa.int32()),
+        *[(name, _KINDS.get(name, pa.float64())) for name in _PLAIN],
+        *[
+            (f"feature_{side}{what}", pa.string() if not what else pa.float64())
+            for side in ("read", "write")
+            for what in ("", "_cosine", "_p")
+        ],
+    ]
+)
+
+
+def _heads_schema(found: Sequence[HeadRecord]) -> pa.Schema:
+    names = list(dict.fromkeys(name for one in found for name in head_line(one)))
+    answers = {pattern.name for one in found for pattern in one.verdict.patterns}
+    whole = {"layer", "head", "components_90", "stable"}
+    return pa.schema(
+        [
+            (
+                name,
+                pa.string()
+                if name in answers or name in _WORDS
+                else pa.int32()
+                if name in whole
+                else pa.float64(),
+            )
+            for name in names
+        ]
+    )
+
+
+def part_name(layer: int, head: int | None) -> str:
+    """Where the files of a matrix are, without their endings."""
+    return f"heads/{layer}" if head is None else f"heads/{layer}-{head}"

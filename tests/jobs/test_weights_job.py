@@ -1,0 +1,210 @@
+"""The weights job: what is in its folder, going on after an interrupt, bad input, pages."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from cofire import jobs
+from cofire.cli import main
+from cofire.config import WeightsConfig
+from cofire.errors import InputError, StoreError
+from cofire.jobs import weighing
+from cofire.models import load_model
+from cofire.models.weights import ov
+from cofire.report import write_weights_pages
+from cofire.store import WeightsFolder
+from cofire.store.catalogue import catalogue
+from cofire.weights.verdict import PATTERNS
+
+
+@pytest.fixture
+def settings(tiny_folder: Path, tmp_path: Path) -> dict[str, object]:
+    return {
+        "model": str(tiny_folder),
+        "layers": "0",
+        "n_components": 3,
+        "seeds": 4,
+        "draws": 3,
+        "output": tmp_path / "ov",
+    }
+
+
+@pytest.fixture(scope="module")
+def done(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> WeightsFolder:
+    config = WeightsConfig(
+        model=str(tiny_folder),
+        n_components=3,
+        seeds=4,
+        draws=3,
+        ablate=1,
+        output=tmp_path_factory.mktemp("weights") / "ov",
+    )
+    return jobs.weights(config)
+
+
+def test_every_head_is_written_down(done, tiny_folder):
+    assert done.finished == done.wanted
+    model = load_model(str(tiny_folder))
+    for record in done.heads():
+        assert {one.name for one in record.verdict.patterns} == set(PATTERNS)
+        assert len(record.of_method("ica")) == 3
+        assert record.copying is not None
+        assert record.induction is not None
+        for line in record.of_method("svd"):
+            assert line.operation in ("copy", "suppress", "transform")
+            assert line.reads
+            assert line.writes
+        mixing, components = done.factors(record.layer, record.head)["svd"]
+        matrix = ov(model, record.layer, record.head)
+        error = (matrix.dense() - mixing @ components).norm() / matrix.dense().norm()
+        assert float(error) == pytest.approx(record.evidence.errors["svd"], abs=1e-4)
+    assert any(line.kl_own is not None for line in done.heads()[0].of_method("svd"))
+
+
+def test_tables_are_readable_without_cofire(done):
+    heads = pq.read_table(done.path / "heads.parquet").to_pylist()
+    assert [(one["layer"], one["head"]) for one in heads] == done.wanted
+    components = pq.read_table(done.path / "components.parquet").to_pylist()
+    assert len(components) == len(heads) * 4 * 3
+    assert {one["method"] for one in components} == {"svd", "ica", "nmf", "snmf"}
+
+
+def test_verdicts_are_records_of_the_framework(done):
+    names = {
+        "metric_id", "value", "baseline_random", "baseline_untrained", "baseline_literature",
+        "n_samples", "ci_low", "ci_high", "faithfulness_curve", "cpr", "cmd", "instrument_info",
+        "metadata",
+    }  # fmt: skip
+    file = json.loads((done.path / "verdicts.json").read_text(encoding="utf-8"))
+    assert set(file) == {"provenance", "config", "results"}
+    assert all(set(one) == names for one in file["results"])
+    metrics = {one["metric_id"] for one in file["results"]}
+    assert {"B01.effective_rank", "B07.participation_ratio", "B08.pattern.aligned"} <= metrics
+    undecided = [one for one in file["results"] if one["metric_id"] == "B08.pattern.aligned"]
+    assert all(one["value"] is None for one in undecided)  # no features were given
+
+
+def test_pages_stand_alone(done):
+    overview = write_weights_pages(done)
+    text = overview.read_text(encoding="utf-8")
+    assert "http" not in text.replace("http-equiv", "")
+    for record in done.heads():
+        assert f'href="heads/{record.layer}-{record.head}.html"' in text
+        page = (done.path / f"heads/{record.layer}-{record.head}.html").read_text(encoding="utf-8")
+        assert "http" not in page.replace("http-equiv", "")
+        assert "does not show that the model uses it" in page
+
+
+def test_runs_lists_it(done):
+    (record,) = catalogue(done.path.parent)
+    assert record["kind"] == "weights"
+    assert record["state"] == "complete"
+    assert record["what"] == "weights ov k=3"
+
+
+def test_an_interrupted_run_goes_on(settings, monkeypatch):
+    whole = jobs.weights(WeightsConfig(**{**settings, "output": settings["output"] / "whole"}))
+    calls = []
+    real = weighing.read_head
+
+    def stopped(*given, **named):
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+        calls.append(given[1:3])
+        return real(*given, **named)
+
+    monkeypatch.setattr(weighing, "read_head", stopped)
+    config = WeightsConfig(**{**settings, "output": settings["output"] / "parts"})
+    with pytest.raises(KeyboardInterrupt):
+        jobs.weights(config)
+    folder = WeightsFolder.open(config.output)
+    assert folder.finished == folder.wanted[:1]
+    assert (config.output / "heads.parquet").is_file()
+    monkeypatch.setattr(weighing, "read_head", real)
+    again = jobs.weights(config)
+    for one, other in zip(whole.heads(), again.heads(), strict=True):
+        assert one.evidence == other.evidence
+        assert one.components == other.components
+
+
+def test_other_settings_are_refused(settings):
+    jobs.weights(WeightsConfig(**settings))
+    with pytest.raises(StoreError, match="n_components"):
+        jobs.weights(WeightsConfig(**{**settings, "n_components": 2}))
+    with pytest.raises(StoreError, match="other layers or heads"):
+        jobs.weights(WeightsConfig(**{**settings, "heads": "0"}))
+
+
+def test_features_of_a_run_are_matched(tiny_folder, tmp_path):
+    from cofire.config import FitConfig
+
+    run = jobs.fit(
+        FitConfig(
+            model=str(tiny_folder), layers="all", n_components=8, limit=60,
+            sparsity=0.2, output=tmp_path / "run",
+        )
+    )  # fmt: skip
+    config = WeightsConfig(
+        model=str(tiny_folder), layers="1", heads="0", n_components=3, seeds=4, draws=3,
+        features=run.path, output=tmp_path / "ov",
+    )  # fmt: skip
+    (record,) = jobs.weights(config).heads()
+    assert {one.side for one in record.alignments} == {"reading", "writing"}
+    line = record.of_method("svd")[0]
+    assert line.feature_read.layer == 0
+    assert line.feature_write.layer == 1
+    assert -1 <= line.feature_write.cosine <= 1
+    assert record.verdict["aligned"].because != "No features were given."
+
+
+@pytest.mark.parametrize("matrix", ["qk", "mlp-in", "mlp-gate", "mlp-out"])
+def test_other_matrices(settings, matrix):
+    config = WeightsConfig(**{**settings, "matrix": matrix, "heads": "all", "methods": "svd,ica"})
+    folder = jobs.weights(config)
+    record = folder.heads()[0]
+    assert (record.head is None) == matrix.startswith("mlp")
+    assert record.copying is None
+    assert record.evidence.samples == ("rows" if matrix == "mlp-out" else "columns")
+    write_weights_pages(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"layers": "9"}, "9"),
+        ({"heads": "77"}, "no head 77"),
+        ({"heads": "two"}, "--heads takes numbers"),
+        ({"methods": "svd,pca"}, "Methods are some of"),
+        ({"n_components": 5000}, "--n-components is 5000"),
+    ],
+)
+def test_bad_input_is_one_sentence(settings, change, message, capsys):
+    given = {**settings, **change}
+    with pytest.raises(InputError, match=message):
+        jobs.weights(WeightsConfig(**given))
+    words = [
+        "weights",
+        given["model"],
+        "--layers",
+        given["layers"],
+        "-k",
+        str(given["n_components"]),
+    ]
+    for name in ("heads", "methods"):
+        if name in change:
+            words += [f"--{name}", change[name]]
+    assert main([*words, "-o", str(given["output"])]) == 2
+    assert message.removeprefix("no ") in capsys.readouterr().err
+
+
+def test_the_command_prints_the_heads(settings, capsys):
+    words = ["weights", settings["model"], "--layers", "0", "--heads", "0", "-k", "3"]
+    words += ["--seeds", "4", "--draws", "3", "-o", str(settings["output"])]
+    assert main([*words, "--json"]) == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    assert record["layer"] == 0
+    assert set(PATTERNS) <= set(record)
+    assert main(words) == 0
+    assert "weights.html" in capsys.readouterr().out + capsys.readouterr().err
