@@ -9,7 +9,7 @@ from cofire.errors import InputError
 from cofire.site import Site
 from cofire.structure.core import core_direction, exclusive_direction, shared_neurons
 from cofire.structure.sharing import measure_sharing
-from conftest import CORE, OWN, day_atoms
+from planted_days import CORE, OWN, day_atoms
 
 
 def test_planted_core_and_exclusive_neurons_are_found():

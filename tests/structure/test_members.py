@@ -6,7 +6,7 @@ import pytest
 from builders import token_table
 from cofire.errors import InputError
 from cofire.structure.members import best_of_each, concept_members
-from conftest import DAYS, day_codes, day_corpus
+from planted_days import DAYS, day_codes, day_corpus
 
 CORPUS = day_corpus()
 TOKENS = token_table([text.text for text in CORPUS])
