@@ -55,7 +55,7 @@ def test_sentences_are_read_token_by_token(visit: PageVisit) -> None:
         range(len(answer["tokens"])), key=lambda i: sum(f["codes"][i] for f in answer["features"])
     )
     first.locator(".pick").nth(place).click()
-    best = max(features, key=lambda one: one["codes"][place])
+    best = max(answer["features"], key=lambda one: one["codes"][place])
     expect(first.locator(".who").first).to_contain_text(str(best["feature"]))
     assert "text=On+Monday" in page.url
     page.reload()
