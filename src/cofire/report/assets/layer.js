@@ -61,6 +61,7 @@ export class Layer {
       measures: { density: feature.density },
       max_code: feature.max,
       scale: feature.scale,
+      judged: feature.judged,
       nearest: feature.nearest,
       nearest_cosine: feature.cosine,
       concept: feature.concept === null ? null : this.readConcept(feature.concept),
