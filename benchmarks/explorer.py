@@ -263,6 +263,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--folder", type=Path, help="where the run is made; default: a passing one")
     parser.add_argument("--keep", action="store_true", help="use the folder again, and keep it")
+    parser.add_argument("--pages", action="store_true", help="time the pages in Chromium too")
     parser.add_argument("-o", "--output", type=Path, help="JSON file for the figures")
     wanted = parser.parse_args()
     folder = wanted.folder or Path(tempfile.mkdtemp()) / "synthetic"
@@ -281,6 +282,11 @@ def main() -> None:
             )
         else:
             print(f"{name:42} {value:.2f}")
+    if wanted.pages:
+        from explorer_pages import measure_pages
+
+        figures["pages"] = measure_pages(folder)
+        print(json.dumps(figures["pages"], indent=2))
     if wanted.output is not None:
         wanted.output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     if not wanted.keep:

@@ -348,3 +348,17 @@ def test_the_theme_can_be_chosen_and_is_kept(desk: PageVisit) -> None:
     assert background() == light
     page.get_by_role("button", name="Dark theme").click()
     assert background() == dark
+
+
+def test_a_link_to_a_feature_far_down_the_list_finds_its_place(desk: PageVisit) -> None:
+    page = desk.open("/runs/planted/2/features/230")
+    opened(desk, 230)
+    expect(page.locator("#row-230")).to_be_in_viewport()
+    page.keyboard.press("j")
+    opened(desk, 231)
+    page.locator("#sort").select_option("density")
+    expect(page.locator("#row-231")).to_be_in_viewport()
+    page.locator("#rows").press("Home")
+    expect(page.locator(".row.coming")).to_have_count(0)
+    page.locator("#rows").press("Home")
+    expect(page.locator(".row").first).to_have_attribute("aria-selected", "true")

@@ -266,3 +266,14 @@ def test_a_run_without_vocabulary_or_heldout_texts_is_served(tmp_path: Path):
         listed = server.ask("/runs/plain/2/features.json?sort=label").json["features"]
         assert [row["label"] for row in listed] == sorted(names, key=str.casefold)
         assert json.dumps(page)
+
+
+def test_a_page_around_a_feature_holds_it(server: Server):
+    whole = server.ask("/runs/tiny/2/features.json?sort=density").json["features"]
+    for row in whole:
+        around = f"sort=density&limit=3&around={row['feature']}"
+        page = server.ask(f"/runs/tiny/2/features.json?{around}")
+        shown = [one["feature"] for one in page.json["features"]]
+        assert row["feature"] in shown
+        assert page.json["offset"] % 3 == 0
+    assert server.ask("/runs/tiny/2/features.json?limit=3&around=999").json["offset"] == 0

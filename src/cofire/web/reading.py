@@ -112,8 +112,11 @@ def feature_list(
     without: Sequence[str] = (),
     neuron: int | None = None,
     sure: bool | None = None,
+    around: int | None = None,
 ) -> FeatureList:
     """One page of the features that pass all the filters.
+
+    With ``around``, a feature, it is the page that holds it rather than the one at ``offset``.
 
     Raises:
         InputError: for a condition that is none.
@@ -145,6 +148,8 @@ def feature_list(
         found = found[places]
     else:
         found = found[ordered(layer.figures[sort][found], descending=order == "desc")]
+    if around is not None and (places := np.flatnonzero(found == around)).size:
+        offset = int(places[0]) // limit * limit
     return FeatureList(
         run=key,
         layer=layer.site.layer,

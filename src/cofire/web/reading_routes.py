@@ -87,6 +87,10 @@ def reading_routes(shelf: Shelf) -> APIRouter:
         sure: Annotated[
             bool | None, Query(description="Whether held-out texts confirm its concept.")
         ] = None,
+        around: Annotated[
+            int | None,
+            Query(ge=0, le=10_000_000, description="Give the page that holds this feature."),
+        ] = None,
     ) -> FeatureList:
         lowest_first = sort in ("feature", "label", "p_value")
         return reading.feature_list(
@@ -103,6 +107,7 @@ def reading_routes(shelf: Shelf) -> APIRouter:
             without=without,
             neuron=neuron,
             sure=sure,
+            around=around,
         )
 
     @routes.get(

@@ -60,6 +60,9 @@ class FeaturesPage {
       this.list.draw();
     };
     narrow.addEventListener("change", this.onResize);
+    this.onScroll = () => this.fit();
+    window.addEventListener("scroll", this.onScroll, { passive: true });
+    window.addEventListener("resize", this.onScroll, { passive: true });
   }
 
   start(filters, feature) {
@@ -84,11 +87,19 @@ class FeaturesPage {
         this.detail,
       ),
     ];
+    this.open = feature;
     this.listed = this.refresh(filters);
     if (feature !== null) this.show(feature, { opening: true });
   }
 
+  /** The list reaches down to the edge of the window, however far the page is scrolled. */
+  fit() {
+    const below = document.querySelector(".tabs-bar").getBoundingClientRect().bottom;
+    byId("explorer").style.setProperty("--above", `${Math.round(below)}px`);
+  }
+
   shown() {
+    this.fit();
     this.list.draw();
     byId("tabs").querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest", inline: "center" });
     if (this.open !== null && narrow.matches) this.cover(true);
@@ -155,7 +166,7 @@ class FeaturesPage {
       this.count.textContent = "Reading the sentence … the model may have to be loaded first.";
     }
     try {
-      await source.first();
+      await source.first(this.open);
     } catch (error) {
       if (error.name === "AbortError" || source !== this.source) return;
       this.count.replaceChildren(failed(error));
@@ -345,5 +356,7 @@ class FeaturesPage {
     this.list.close();
     this.cover(false);
     narrow.removeEventListener("change", this.onResize);
+    window.removeEventListener("scroll", this.onScroll);
+    window.removeEventListener("resize", this.onScroll);
   }
 }

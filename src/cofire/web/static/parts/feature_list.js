@@ -50,6 +50,7 @@ export class FeatureList {
     this.draw();
   }
 
+  /** Draw what can be seen; rows may have come since. */
   draw() {
     if (this.source === null || this.source.found === 0) {
       this.rows.removeAttribute("aria-activedescendant");

@@ -1,7 +1,7 @@
 // Where the rows of a feature list come from: the server, a page at a time, or an exported file.
 
 import { isStored, listPath } from "../address.js";
-import { ask, read } from "../api.js";
+import { read } from "../api.js";
 import { chosen } from "./stored_rows.js";
 
 const PAGE = 100; // rows asked for at once
@@ -26,9 +26,14 @@ export class FeatureSource {
     this.codes = null; // of a sentence: what it is made of and how strongly each feature fires
   }
 
-  /** Ask for the first page. */
-  async first() {
-    await this.load(0);
+  /** Ask for the first page, or for the one that holds a feature. */
+  async first(feature = null) {
+    const page = await this.ask({ offset: 0, around: feature });
+    this.total = page.total;
+    this.found = page.found;
+    this.measures = page.measures;
+    this.concepts = page.concepts;
+    this.pages.set(page.offset / PAGE, page.features);
     return this;
   }
 
@@ -58,26 +63,22 @@ export class FeatureSource {
   }
 
   async load(number) {
-    const coming = isStored
-      ? this.stored(number)
-      : read(this.path, {
-          query: { ...this.filters, offset: number * PAGE, limit: PAGE },
-          signal: this.stopped.signal,
-        });
-    this.pages.set(number, coming);
-    const page = await coming;
-    this.total = page.total;
-    this.found = page.found;
-    this.measures = page.measures;
-    this.concepts = page.concepts;
-    this.pages.set(number, page.features);
+    this.pages.set(number, null);
+    const { features } = await this.ask({ offset: number * PAGE });
+    this.pages.set(number, features);
   }
 
-  async stored(number) {
-    const whole = await wholeList(this.path);
-    const rows = chosen(whole, this.filters);
-    const start = number * PAGE;
-    return { ...whole, found: rows.length, features: rows.slice(start, start + PAGE) };
+  /** A page of the list: the one at an offset, or around a feature that is in it. */
+  async ask({ offset, around = null }) {
+    if (!isStored) {
+      const query = { ...this.filters, offset, around, limit: PAGE };
+      return read(this.path, { query, signal: this.stopped.signal });
+    }
+    const list = await wholeList(this.path);
+    const rows = chosen(list, this.filters);
+    const place = rows.findIndex((row) => row.feature === around);
+    const start = place < 0 ? offset : Math.floor(place / PAGE) * PAGE;
+    return { ...list, found: rows.length, offset: start, features: rows.slice(start, start + PAGE) };
   }
 }
 
