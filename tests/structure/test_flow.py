@@ -14,13 +14,15 @@ from cofire.structure.layer_links import (
     correlations,
     link_layers,
     reach_through_stream,
+    shuffled_texts,
 )
 
 ROWS = 900
 TEXTS = [f"one two three {i} five six" for i in range(ROWS // 6)]
 TOKENS = token_table(TEXTS)
 HELDOUT_TEXTS = np.arange(len(TEXTS)) % 4 == 3
-HELDOUT = HELDOUT_TEXTS[TOKENS.text_id]
+TEXT_ID = TOKENS.text_id
+HELDOUT = HELDOUT_TEXTS[TEXT_ID]
 
 
 def sparse(seed: int, columns: int) -> torch.Tensor:
@@ -76,19 +78,29 @@ def test_counts_at_other_thresholds():
 
 
 def test_unrelated_codes_are_not_linked():
-    found = link_layers(sparse(4, 20), sparse(5, 20), HELDOUT, LinkSettings(correlation=0.05))
+    found = link_layers(
+        sparse(4, 20), sparse(5, 20), TEXT_ID, HELDOUT, LinkSettings(correlation=0.05)
+    )
     assert found.linked.sum() <= 1
     assert found.null_quantile > 0.1
+
+
+def test_shuffled_texts_stay_whole():
+    order = shuffled_texts(TEXT_ID, np.random.default_rng(0)).numpy()
+    assert sorted(order.tolist()) == list(range(ROWS))
+    runs = order.reshape(-1, 6)
+    assert (np.diff(runs, axis=1) == 1).all()
+    assert (np.diff(runs[:, 0]) < 0).any()
 
 
 def test_what_only_training_shows_is_not_a_link():
     lower, higher = sparse(6, 3), sparse(7, 3)
     train = torch.from_numpy(~HELDOUT)
     higher[:, 0] = torch.where(train, lower[:, 0], higher[:, 0])
-    found = link_layers(lower, higher, HELDOUT)
+    found = link_layers(lower, higher, TEXT_ID, HELDOUT)
     assert found.train[0, 0] > 0.9
     assert not found.linked[0, 0]
-    without = link_layers(lower[train], higher[train], HELDOUT[~HELDOUT])
+    without = link_layers(lower[train], higher[train], TEXT_ID[~HELDOUT], HELDOUT[~HELDOUT])
     assert without.linked[0, 0]
     assert np.isnan(without.heldout).all()
 
@@ -96,7 +108,7 @@ def test_what_only_training_shows_is_not_a_link():
 def test_codes_that_never_vary_have_no_correlation():
     lower, higher = planted()
     lower[:, 0] = 0.0
-    found = link_layers(lower, higher, HELDOUT)
+    found = link_layers(lower, higher, TEXT_ID, HELDOUT)
     assert np.isnan(found.train[0]).all()
     assert not found.linked[0].any()
 
@@ -147,7 +159,7 @@ def test_one_layer_is_no_flow():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"correlation": 0.0}, {"confirmation": 2.0}, {"shifts": 0}, {"false_links": 1.0}]
+    "settings", [{"correlation": 0.0}, {"confirmation": 2.0}, {"shuffles": 0}, {"false_links": 1.0}]
 )
 def test_settings_out_of_range(settings):
     with pytest.raises(InputError):

@@ -73,11 +73,11 @@ def test_parts_rebuild_each_layer_in_its_own_units(fitted):
         assert found.part(one.site).provenance["stacked"] == [r.site.name for r in rows]
 
 
-def test_shifted_layers_share_no_features():
+def test_shuffled_layers_share_no_features():
     rows, _, _ = planted()
     # each of the two features that span both layers falls apart into two, which makes eight
-    shifted = fit_stacked(rows, n_components=8, sparsity=0.04, shifted=True)
-    assert (shifted.spans() < 1.2).all()
+    shuffled = fit_stacked(rows, n_components=8, sparsity=0.04, shuffled=True)
+    assert (shuffled.spans() < 1.2).all()
 
 
 def test_a_feature_without_neurons_has_no_span(fitted):

@@ -60,8 +60,8 @@ def test_sensitivity_counts_what_the_rule_would_give():
     assert {line.features for line in lines.values()} == {4}
     for threshold, line in lines.items():
         tree = build_tree([LOWER], ParentRule(secondary=threshold, least=threshold))
-        parents = [node for node in tree.levels[0] if node.share is not None]
-        assert sum(node.parent is None for node in parents) == line.orphans
+        weighted = [node for node in tree.levels[0] if LOWER[node.index].any()]
+        assert sum(node.parent is None for node in weighted) == line.orphans
 
 
 def test_the_published_rule_counts_from_the_parent():

@@ -63,12 +63,14 @@ def test_a_perfect_tree_has_full_marks_and_chance_has_not():
     assert dendrogram_purity(tree, TRUE).value == 1.0
     paths = class_paths(TRUE, Nesting({"a": "ab", "b": "ab", "ab": None, "c": None}))
     assert hierarchical_f1(tree, paths).value == 1.0
-    beside = against_shuffled(tree, paths, "purity", shuffles=499)
+    larger = LeafTree.of_groups([np.arange(12) // 4])
+    paths = class_paths(list("aaaabbbbcccc"), Nesting({}))
+    beside = against_shuffled(larger, paths, "purity", shuffles=499)
     assert beside.value == 1.0
-    assert beside.shuffled_mean < 0.6
-    assert beside.p_value < 0.05
-    mixed = against_shuffled(tree, class_paths(list("abcabc"), Nesting({})), "purity", shuffles=499)
-    assert mixed.p_value > 0.3
+    assert beside.shuffled_mean < 0.5
+    assert beside.p_value == 1 / 500
+    mixed = class_paths(list("abcabcabcabc"), Nesting({}))
+    assert against_shuffled(larger, mixed, "purity", shuffles=499).p_value > 0.3
 
 
 def test_leaves_without_class_are_left_out_and_counted():

@@ -100,7 +100,7 @@ class FlowConfig(ListingConfig):
     """Follow features from layer to layer: born, passed on, split, merged, gone.
 
     Features of neighbouring layers of the run are linked when their codes go together on the
-    training tokens, above a null of shifted codes, and the held-out tokens confirm it. Whether the
+    training tokens, above a null of shuffled codes, and the held-out tokens confirm it. Whether the
     weights join them through the residual stream is measured beside it. With --stack several layers
     are factorised at once instead, into features that may have neurons in any of them. The result
     is a page with a Sankey plot and a JSON file in the run folder (structure/).

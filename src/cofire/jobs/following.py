@@ -35,7 +35,7 @@ def flow(config: FlowConfig, progress: Progress = SILENT) -> StructureFile:
 
     Returns:
         The result. Parts: ``flow``, ``features`` (label, concept and family of every feature) and,
-        with a concept, ``chosen``; or ``stacked`` and ``shifted``.
+        with a concept, ``chosen``; or ``stacked`` and ``shuffled``.
 
     Raises:
         CofireError: for input that cannot be used.
@@ -157,7 +157,7 @@ def _paths(
 
 
 def _stack(run: Run, config: FlowConfig, progress: Progress) -> StructureFile:
-    """Factorise several layers at once, beside the control of shifted layers."""
+    """Factorise several layers at once, beside the control of shuffled texts."""
     fitted = run_config(run)
     k = config.n_components or fitted.n_components
     sparsity = config.sparsity or fitted.sparsity
@@ -172,30 +172,32 @@ def _stack(run: Run, config: FlowConfig, progress: Progress) -> StructureFile:
         sites=[],
         settings={"layers": layers, "k": k, "sparsity": sparsity, "seed": config.seed},
     )
-    if {"stacked", "shifted"} <= set(file.record["parts"]):
+    if {"stacked", "shuffled"} <= set(file.record["parts"]):
         return file
     source = _source(fitted, config, progress)
     absent = [site.layer for site in sites if site not in source.sites]
     if absent:
         raise InputError(f"There are no rows of layer {absent[0]} to stack.")
     rows = list(source.rows(sites))
-    for name, shifted in (("stacked", False), ("shifted", True)):
+    for name, shuffled in (("stacked", False), ("shuffled", True)):
 
-        def fit(shifted: bool = shifted) -> dict[str, Any]:
-            what = "Factorising shifted layers" if shifted else "Factorising layers at once"
+        def fit(shuffled: bool = shuffled) -> dict[str, Any]:
+            what = (
+                "Factorising layers of shuffled texts" if shuffled else "Factorising layers at once"
+            )
             with progress.task(what, None, "sweep") as advance:
                 found = fit_stacked(
                     rows,
                     n_components=k,
                     sparsity=sparsity,
                     seed=config.seed,
-                    shifted=shifted,
+                    shuffled=shuffled,
                     device=config.device,
                     callback=lambda record: advance(1, loss=f"{record.relative_loss:.4f}"),
                 )
-            if not shifted:
+            if not shuffled:
                 _keep_atoms(run, file, found)
-            return _stacked_record(found, None if shifted else rows)
+            return _stacked_record(found, None if shuffled else rows)
 
         file.part(name, fit)
     return file

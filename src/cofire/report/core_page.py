@@ -19,7 +19,7 @@ from cofire.report.heat import (
 from cofire.report.structure_page import write_structure_page
 from cofire.site import Site
 from cofire.store import Run
-from cofire.store.structure_file import StructureFile
+from cofire.store.structure_file import StructureFile, stored
 
 _CORE_ROWS = 24  # core neurons drawn; the file has all
 _SURE_P = 0.05
@@ -64,6 +64,31 @@ def write_core_page(run: Run, file: StructureFile) -> Path:
         amplified=_amplified(parts.get("amplified")),
         ablated=_ablated(parts.get("ablated")),
     )
+
+
+def core_sections(run: Run) -> list[dict[str, Any]]:
+    """What the report shows of every core result that the run's folder holds."""
+    found = []
+    for file in stored(run, "core"):
+        parts = file.record["parts"]
+        if "sharing" not in parts:
+            continue
+        sharing = parts["sharing"]
+        names = [str(member["name"]) for member in parts["members"]]
+        found.append(
+            {
+                "site": file.record["settings"]["site"],
+                "title": file.record["settings"].get("concept") or ", ".join(names),
+                "members": len(names),
+                "size": len(sharing["core"]),
+                "needed": sharing["needed"],
+                "by_chance": sharing["core_by_chance"],
+                "p": sharing["core_p_value"],
+                "page": f"{file.path.parent.name}/{file.path.stem}.html",
+                "overlap": overlap_table(sharing, names),
+            }
+        )
+    return found
 
 
 def overlap_table(sharing: Mapping[str, Any], names: Sequence[str]) -> HeatTable:

@@ -72,9 +72,9 @@ def _sensitivity(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:
 
 def _stack_page(run: Run, file: StructureFile) -> Path:
     parts, settings = file.record["parts"], file.record["settings"]
-    stacked, shifted = parts["stacked"], parts["shifted"]
+    stacked, shuffled = parts["stacked"], parts["shuffled"]
     spans = [span for span in stacked["spans"] if span is not None]
-    by_chance = [span for span in shifted["spans"] if span is not None]
+    by_chance = [span for span in shuffled["spans"] if span is not None]
     features = sorted(
         enumerate(stacked["features"]), key=lambda pair: -(stacked["spans"][pair[0]] or 0.0)
     )
@@ -92,10 +92,10 @@ def _stack_page(run: Run, file: StructureFile) -> Path:
         layers=stacked["layers"],
         n_features=len(stacked["features"]),
         spanning=sum(span >= _SPREAD for span in spans),
-        spanning_shifted=sum(span >= _SPREAD for span in by_chance),
+        spanning_shuffled=sum(span >= _SPREAD for span in by_chance),
         spread=_SPREAD,
         mean_span=sum(spans) / len(spans) if spans else None,
-        mean_shifted=sum(by_chance) / len(by_chance) if by_chance else None,
+        mean_shuffled=sum(by_chance) / len(by_chance) if by_chance else None,
         table=HeatTable(
             "feature",
             (*(f"layer {layer}" for layer in stacked["layers"]), "layers", "label"),

@@ -35,7 +35,7 @@ class HeatTable:
     rows: tuple[Row, ...]
 
 
-def heat(value: float | None, most: float, *, sure: bool = False) -> str:
+def heat(value: float | int | None, most: float | int, *, sure: bool = False) -> str:
     """Class names of a cell: deeper for larger values, of another colour below 0.
 
     >>> heat(5.0, 10.0), heat(-10.0, 10.0, sure=True), heat(None, 1.0), heat(0.0, 1.0)
@@ -59,7 +59,7 @@ def signed(value: float | None, digits: int = 2) -> str:
     return f"{value:+.{digits}f}".replace("-", "−")
 
 
-def estimate_cell(record: Mapping[str, Any], most: float, what: str) -> Cell:
+def estimate_cell(record: Mapping[str, Any], most: float | int, what: str) -> Cell:
     """A cell of an estimate with its interval, bold where that leaves 0 out."""
     value, low, high = record["value"], record["low"], record["high"]
     if value is None:
@@ -75,9 +75,9 @@ def estimate_cell(record: Mapping[str, Any], most: float, what: str) -> Cell:
     )
 
 
-def largest(values: Sequence[float | None]) -> float:
+def largest(values: Sequence[float | int | None]) -> float:
     """The largest magnitude of the values that are there; 0 without any."""
-    return max((abs(value) for value in values if value is not None), default=0.0)
+    return float(max((abs(value) for value in values if value is not None), default=0.0))
 
 
 def p_text(p_value: float | None) -> str:

@@ -48,7 +48,7 @@ def count_chart(
     title: str,
     x_name: str,
     y_name: str,
-    observed: Sequence[float],
+    observed: Sequence[float | int],
     expected: Sequence[float],
     low: Sequence[float] = (),
     high: Sequence[float] = (),
@@ -63,7 +63,7 @@ def count_chart(
         expected: of each number, under the null.
         low, high: of each number, the range of most draws.
     """
-    top = max([*observed, *expected, *high, 1.0])
+    top = float(max([*observed, *expected, *high, 1.0]))
     x_axis, x_at = axis(x_name, -0.6, len(observed) - 0.4, _LEFT, WIDTH - _RIGHT, whole=True)
     y_axis, y_at = axis(
         y_name, _FLOOR, max(top, 40 * _FLOOR), HEIGHT - _BOTTOM, _TOP, log_allowed=True

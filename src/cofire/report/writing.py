@@ -19,6 +19,7 @@ from cofire.report.charts import (
     objective_curve,
 )
 from cofire.report.compare_tables import THEMES, CompareTables, measure_title, shown
+from cofire.report.core_page import core_sections
 from cofire.report.embedding import content_policy, embed_json, script, stylesheet
 from cofire.report.figures import (
     LayerFigures,
@@ -122,6 +123,7 @@ def render_report(run: Run, comparison: CompareFolder | None = None) -> str:
             compared=[] if comparison is None else _compared(run, comparison),
             reference=None if comparison is None else comparison.manifest.get("reference"),
             trees=trees,
+            cores=core_sections(run),
             chart_size=(WIDTH, HEIGHT),
         )
     )

@@ -79,7 +79,8 @@ class StructureFile:
         """
         parts = self.record["parts"]
         if name not in parts:
-            parts[name] = make()
+            # As it will be read again: no tuple, no number as a key.
+            parts[name] = json.loads(json.dumps(make(), allow_nan=False))
             text = json.dumps(self.record, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
             write_atomically(self.path, lambda file: file.write_text(text, encoding="utf-8"))
         return parts[name]

@@ -258,7 +258,9 @@ def amplify_groups(
         model,
         site,
         torch.stack([one.direction for one in plan]).to(model.device),
-        SteeringSettings(prompts=tuple(prompts), targets=(target_kl,), signs=(1,), steer_bos=False),
+        SteeringSettings(
+            prompts=tuple(prompts), targets=(target_kl,), signs=(1,), new_tokens=1, steer_bos=False
+        ),
     )
     ids = [list(targets[name]) for name in names]
     cube = _shifts(steering, plan, ids, target_kl, progress)

@@ -138,11 +138,12 @@ def follow_features(
             "as --layers 9-12."
         )
     check_same_tokens(tokens)
-    mask = np.asarray(heldout[tokens[layers[0]].text_id])
+    text_id = tokens[layers[0]].text_id
+    mask = np.asarray(heldout[text_id])
     steps = []
     with progress.task("Following features", len(layers) - 1, "step") as advance:
         for lower, higher in pairwise(layers):
-            found = link_layers(codes[lower].cpu(), codes[higher].cpu(), mask, settings)
+            found = link_layers(codes[lower].cpu(), codes[higher].cpu(), text_id, mask, settings)
             paths = None if weights is None else weights.get((lower, higher))
             steps.append(_step(lower, higher, found, settings, paths))
             advance(1)

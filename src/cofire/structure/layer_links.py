@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from cofire.errors import InputError
 from cofire.types import CodeMatrix, Tensor
@@ -18,9 +18,9 @@ class LinkSettings:
         correlation: least correlation of the two codes over training tokens.
         confirmation: least correlation over held-out tokens, as a share of ``correlation``; not
             asked where there are no held-out tokens.
-        false_links: share of the links that may be false, on average, by the null of shifted codes.
-        shifts: shifts of the null.
-        seed: of the shifts.
+        false_links: share of the links that may be false, by the null of shuffled texts.
+        shuffles: shuffles of the null.
+        seed: of the shuffles.
 
     Raises:
         InputError: when a setting is out of range.
@@ -29,7 +29,7 @@ class LinkSettings:
     correlation: float = 0.4
     confirmation: float = 0.5
     false_links: float = 0.01
-    shifts: int = 20
+    shuffles: int = 20
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -38,10 +38,10 @@ class LinkSettings:
                 f"A link's correlation lies between 0 and 1, and its confirmation from 0 to 1; got "
                 f"{self.correlation} and {self.confirmation}."
             )
-        if self.shifts < 1 or not 0 < self.false_links < 1:
+        if self.shuffles < 1 or not 0 < self.false_links < 1:
             raise InputError(
-                f"Give at least one shift and a share of false links between 0 and 1; got "
-                f"{self.shifts} and {self.false_links}."
+                f"Give at least one shuffle and a share of false links between 0 and 1; got "
+                f"{self.shuffles} and {self.false_links}."
             )
 
 
@@ -52,8 +52,8 @@ class LayerLinks:
     Attributes:
         train: correlation of codes over training tokens; NaN where a code never varies.
         heldout: over held-out tokens; NaN likewise, or where there are none.
-        null_quantile: of the correlations of codes shifted against one another, the quantile above
-            which so few lie that the links hold no more than the allowed share of false ones.
+        null_quantile: the correlation above which so few pairs of shuffled codes lie that the links
+            hold no more than the allowed share of false ones; infinite where there is none.
         least: the larger of ``null_quantile`` and the correlation asked for.
         linked: True for links.
     """
@@ -68,19 +68,21 @@ class LayerLinks:
 def link_layers(
     lower: CodeMatrix,
     higher: Float[Tensor, "rows _"],
+    text_id: Int[np.ndarray, "rows"],
     heldout: Bool[np.ndarray, "rows"],
     settings: LinkSettings | None = None,
 ) -> LayerLinks:
     """Link features of two layers by their codes on the same tokens.
 
-    The null shifts one layer's codes against the other's, around the end, by at least a tenth of
-    the tokens: both layers keep how often their features fire and how firings follow one another,
-    and only what fires together is lost. With n⁺ pairs above a correlation in the data and e in a
-    shift on average, e / n⁺ of the links above it are expected to be false.
+    The null puts one layer's texts in random order against the other's: both layers keep how often
+    their features fire and how firings follow one another within a text, and only what fires
+    together is lost. With n⁺ pairs above a correlation in the data and e in a shuffle on average,
+    e / n⁺ of the links above it are expected to be false.
 
     Args:
         lower: codes of the lower layer.
         higher: codes of the higher layer on the same tokens, in the same order.
+        text_id: text of every row; rows of a text lie together.
         heldout: True for rows of held-out texts.
         settings: when a pair counts as linked.
 
@@ -88,10 +90,10 @@ def link_layers(
         InputError: when the rows differ in number, or fewer than 100 are for training.
     """
     settings = settings or LinkSettings()
-    if len(lower) != len(higher) or len(lower) != len(heldout):
+    if len({len(lower), len(higher), len(heldout), len(text_id)}) > 1:
         raise InputError(
             f"Codes of two layers must be of the same tokens; got {len(lower)} and {len(higher)} "
-            f"rows, {len(heldout)} of them marked."
+            f"rows, {len(text_id)} texts and {len(heldout)} marks."
         )
     one, two = lower[torch.from_numpy(~heldout)], higher[torch.from_numpy(~heldout)]
     if len(one) < 100:
@@ -99,14 +101,8 @@ def link_layers(
     first, second = _standardised(one), _standardised(two)
     train = _products(first, second)
     rng = np.random.default_rng(settings.seed)
-    reach = len(one) // 10
-    offsets = rng.integers(reach, len(one) - reach, size=settings.shifts).tolist()
-    null = np.concatenate(
-        [
-            (_products(first[by:], second[:-by]) + _products(first[:by], second[-by:])).ravel()
-            for by in offsets
-        ]
-    )
+    orders = (shuffled_texts(text_id[~heldout], rng) for _ in range(settings.shuffles))
+    null = np.concatenate([_products(first, second[order]).ravel() for order in orders])
     quantile = _limit(train.ravel(), null[~np.isnan(null)], settings)
     least = max(settings.correlation, quantile)
     with np.errstate(invalid="ignore"):
@@ -118,6 +114,15 @@ def link_layers(
         with np.errstate(invalid="ignore"):
             linked &= confirmed >= settings.confirmation * settings.correlation
     return LayerLinks(train, confirmed, quantile, least, linked)
+
+
+def shuffled_texts(
+    text_id: Int[np.ndarray, "rows"], rng: np.random.Generator
+) -> Int[Tensor, "rows"]:
+    """Rows in another order: texts at random, the rows of each text as they were."""
+    edges = np.flatnonzero(np.diff(text_id)) + 1
+    texts = np.split(np.arange(len(text_id)), edges)
+    return torch.from_numpy(np.concatenate([texts[i] for i in rng.permutation(len(texts))]))
 
 
 def correlations(
@@ -157,7 +162,7 @@ def _limit(found: np.ndarray, null: np.ndarray, settings: LinkSettings) -> float
     """Smallest correlation above which at most the allowed share of links is false."""
     found = np.sort(found[~np.isnan(found)])[::-1]
     null = np.sort(null)
-    expected = (len(null) - np.searchsorted(null, found, side="left")) / settings.shifts
+    expected = (len(null) - np.searchsorted(null, found, side="left")) / settings.shuffles
     false = expected / np.arange(1, len(found) + 1)
     good = np.flatnonzero(false <= settings.false_links)
     return float(found[good[-1]]) if len(good) else float("inf")

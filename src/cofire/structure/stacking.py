@@ -16,6 +16,7 @@ from cofire.factorization import SemiNMF
 from cofire.nnls import nonnegative_codes
 from cofire.site import Site
 from cofire.structure.flow import check_same_tokens
+from cofire.structure.layer_links import shuffled_texts
 from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix
 
 _BLOCK_ROWS = 8192
@@ -144,7 +145,7 @@ def fit_stacked(
     n_components: int = 100,
     sparsity: float = 0.01,
     seed: int = 0,
-    shifted: bool = False,
+    shuffled: bool = False,
     **settings: Any,
 ) -> StackedDictionary:
     """Factorise several layers at once.
@@ -156,18 +157,17 @@ def fit_stacked(
         rows: activations of the layers on the same tokens, held-out texts included.
         n_components: number of features.
         sparsity: share of all channels an atom keeps.
-        seed: of the start, and of the shifts.
-        shifted: fit the control instead: every layer's rows shifted against the others' by another
-            amount, around the end, so that layers no longer speak of the same token. Atoms that
-            span layers then are owed to chance.
+        seed: of the start, and of the shuffles.
+        shuffled: fit the control instead: every layer's texts in another random order, so that
+            layers no longer speak of the same token; atoms then span layers by chance only.
         settings: further ones of ``SemiNMF``.
 
     Raises:
         InputError: as ``StackedRows``.
     """
     train = [one.where_split("train") for one in rows]
-    if shifted:
-        train = _shifted(train, np.random.default_rng(seed))
+    if shuffled:
+        train = _shuffled(train, np.random.default_rng(seed))
     stacked = StackedRows(train)
     estimator = SemiNMF(n_components, sparsity=sparsity, random_state=seed, **settings)
     estimator.fit(stacked)
@@ -180,15 +180,17 @@ def fit_stacked(
     )
 
 
-def _shifted(rows: Sequence[Activations], rng: np.random.Generator) -> list[Activations]:
-    n = len(rows[0])
-    found = []
-    for place, one in enumerate(rows):
-        # Apart from one another by about n / layers, never in step.
-        offset = place * n // len(rows) + int(rng.integers(max(1, n // (4 * len(rows)))))
-        moved = one.take(np.roll(np.arange(n), offset))
-        found.append(replace(moved, shards=(moved.X,), tokens=rows[0].tokens))
+def _shuffled(rows: Sequence[Activations], rng: np.random.Generator) -> list[Activations]:
+    found = [rows[0]]
+    for one in rows[1:]:
+        moved = one.take(shuffled_texts(one.tokens.text_id, rng).numpy())
+        found.append(replace(moved, shards=_cut_like(moved.X, rows[0]), tokens=rows[0].tokens))
     return found
+
+
+def _cut_like(X: ActivationMatrix, other: Activations) -> tuple[ActivationMatrix, ...]:
+    """A matrix cut into shards as another one is."""
+    return tuple(X.split([len(shard) for shard in other.shards]))
 
 
 def _scale(rows: Activations) -> float:

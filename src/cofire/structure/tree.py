@@ -16,7 +16,7 @@ from jaxtyping import Float
 
 from cofire.errors import InputError
 
-Weights = Float[np.ndarray, "features parents"]
+Weights = Float[np.ndarray, "_ _"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class TreeNode:
         level: 0 for the finest.
         index: the feature's number in its level.
         parent: its parent's number in the level above; None where it hangs on the root.
-        share: of its weight, what goes to that parent; None where it has no weight above.
+        share: of its weight, what goes to that parent; None where it hangs on the root.
         others: further parents with their shares, largest first.
         label: what it is called.
         concept: the concept it selects, where held-out texts confirm it.
