@@ -2,9 +2,10 @@
 
 Twelve ways to find features at layers 0, 5, 11 and 17, three seeds each, all with 100 features from
 the same rows: reconstruction, replacement, detection, stability, and steering of 30 features a
-method and layer (one seed); then SNMF at five sparsities. Needs the extras `sae` and `embed`.
+method and layer (one seed); then SNMF at five sparsities at two of the layers. Needs the extras
+`sae` and `embed`.
 
-    python benchmarks/judging_study.py           # some two hours on 2 cores; resumable
+    python benchmarks/judging_study.py           # about an hour and a half on 2 cores; resumable
     python benchmarks/judging_study.py --quick   # one layer, four methods: a look in minutes
     python benchmarks/judging_study.py --page    # only write the page from what is there
 
@@ -35,7 +36,8 @@ ROOT = Path(__file__).parents[1]
 
 METHODS = (
     "snmf",
-    "snmf:solver=mu:max_iter=500",
+    "snmf:center=true",
+    "snmf:solver=mu:max_iter=300",
     "sae-topk",
     "diffmeans",
     "pca",
@@ -44,7 +46,6 @@ METHODS = (
     "kmeans",
     "neurons",
     "random",
-    "random-sparse",
     "permuted-snmf",
 )
 SPARSITIES = "0.005,0.01,0.02,0.05,0.1"
@@ -59,6 +60,7 @@ class Size:
     k: str
     seeds: int
     sparsities: str
+    swept_layers: str
     common: dict[str, Any]
 
 
@@ -68,12 +70,13 @@ FULL = Size(
     k="100",
     seeds=3,
     sparsities=SPARSITIES,
+    swept_layers="5,11",
     common={
-        "loss_texts": 30,
+        "loss_texts": 15,
         "steer": 30,
         "targets": "0.15,0.5",
-        "samples": 4,
-        "new_tokens": 24,
+        "samples": 2,
+        "new_tokens": 16,
     },
 )
 QUICK = Size(
@@ -82,6 +85,7 @@ QUICK = Size(
     k="40",
     seeds=2,
     sparsities="0.01,0.05",
+    swept_layers="5",
     common={"loss_texts": 10, "steer": 2, "targets": "0.1,0.5", "samples": 2, "new_tokens": 10},
 )
 
@@ -153,6 +157,7 @@ def run(size: Size, options: argparse.Namespace) -> tuple[CompareFolder, Compare
     sweep = jobs.sweep(
         SweepConfig(
             activations=folder.path / "activations",
+            layers=size.swept_layers,
             methods="snmf",
             vary="sparsity",
             values=size.sparsities,

@@ -28,7 +28,8 @@ from cofire.data import bundled_concepts
 from cofire.models.tokens import tokenize
 from cofire.report import write_weights_pages
 from cofire.site import parse_layers
-from cofire.store import Run, WeightsFolder
+from cofire.store import Run
+from cofire.store.weights_folder import WeightsFolder
 from cofire.weights.decompositions import Decomposition
 from cofire.weights.head_record import ONE_CHANNEL, ComponentRecord, HeadRecord
 from cofire.weights.heads import Vocabulary, ablated

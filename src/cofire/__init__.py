@@ -41,7 +41,8 @@ if TYPE_CHECKING:
     from cofire.jobs.steering import judge_steered, steer_dictionary
     from cofire.models import CaptureSettings, LanguageModel, capture_activations, load_model
     from cofire.site import Site
-    from cofire.store import ActivationStore, CompareFolder, PathFolder, Run, WeightsFolder
+    from cofire.store import ActivationStore, CompareFolder, PathFolder, Run
+    from cofire.store.weights_folder import WeightsFolder
 
 _HOME = {
     "ActivationStore": "cofire.store",
@@ -71,7 +72,7 @@ _HOME = {
     "SweepConfig": "cofire.config",
     "Text": "cofire.corpus",
     "WeightsConfig": "cofire.config",
-    "WeightsFolder": "cofire.store",
+    "WeightsFolder": "cofire.store.weights_folder",
     "capture_activations": "cofire.models",
     "carry_to_residual": "cofire.interpret.carrying",
     "compare_all": "cofire.evaluation.comparisons",

@@ -1,11 +1,13 @@
 """The comparison job: cells that stand alone, tables with tests, a page; resumable after a kill."""
 
 import csv
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -180,6 +182,11 @@ def test_a_comparison_grows_and_keeps_what_it_has(small, tmp_path):
     assert "random, neurons in 3 cells" in listed["what"]
 
 
+def _fitted(manifest: Path) -> bool:
+    """Whether the cell has said that it is fitted."""
+    return "fit" in json.loads(manifest.read_text())["stages"]
+
+
 def test_a_kill_loses_one_stage_of_one_cell(small, tmp_path):
     output = tmp_path / "killed"
     settings = changed(small, output=output, methods="snmf:max_iter=8,random,neurons", seeds=1)
@@ -194,7 +201,7 @@ def test_a_kill_loses_one_stage_of_one_cell(small, tmp_path):
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 300
-    while not list(output.glob("cells/snmf*/dictionary.safetensors")):
+    while not any(_fitted(path) for path in output.glob("cells/snmf*/manifest.json")):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.005)

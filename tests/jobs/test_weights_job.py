@@ -14,8 +14,8 @@ from cofire.jobs import weighing
 from cofire.models import load_model
 from cofire.models.weights import ov
 from cofire.report import write_weights_pages
-from cofire.store import WeightsFolder
 from cofire.store.catalogue import catalogue
+from cofire.store.weights_folder import WeightsFolder
 from cofire.weights.verdict import PATTERNS
 
 

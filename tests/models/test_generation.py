@@ -15,7 +15,7 @@ from cofire.models import (
     TextGenerator,
     intervening,
 )
-from cofire.models.sampling import draw, kept_probabilities, uniform_stream
+from cofire.sampling import draw, kept_probabilities, uniform_stream
 from cofire.site import Site
 from tiny_models import FAMILIES, tiny_model
 

@@ -8,9 +8,8 @@ from visiting import Visit
 
 from cofire.evaluation.described import DescribedFeature
 from cofire.evaluation.judging import Judgement
-from cofire.evaluation.promotion import Promotion
 from cofire.evaluation.steered import Steered, SteeredCell, SteeredFeature, SteeredText
-from cofire.evaluation.steering_records import SteeringCell, SteeringSettings
+from cofire.evaluation.steering_records import Promotion, SteeringCell, SteeringSettings
 from cofire.interpret.llm_labels import FeatureLabel
 from cofire.report import write_report
 from cofire.store import Run

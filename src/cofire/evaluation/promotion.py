@@ -1,34 +1,13 @@
 """What steering does to the tokens that a feature is said to promote: no judge is needed."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 
 from cofire.errors import InputError
 from cofire.evaluation.steering import Steering
-from cofire.evaluation.steering_records import SteeringCell
+from cofire.evaluation.steering_records import Promotion, SteeringCell
 from cofire.types import Float, Tensor
-
-
-@dataclass(frozen=True)
-class Promotion:
-    """How a cell moves the feature's own tokens, at the last token of the prompt.
-
-    Attributes:
-        cell: how the model was steered; compare cells of the same target KL, and look at the status
-            first: what was unreachable is measured at the largest KL reached.
-        n_tokens: how many tokens were looked at.
-        logit_shift: see ``logit_shift``; None when the cell's logits are not finite.
-        log_probability_change: see ``log_probability_change``, in nats; None as above.
-        kl_efficiency: see ``kl_efficiency``; None as above or when nothing was reached.
-    """
-
-    cell: SteeringCell
-    n_tokens: int
-    logit_shift: float | None
-    log_probability_change: float | None
-    kl_efficiency: float | None
 
 
 def logit_shift(

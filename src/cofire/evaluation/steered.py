@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from cofire.evaluation.described import DescribedFeature
 from cofire.evaluation.diagnosis_records import SteeringEffects
 from cofire.evaluation.judging import Judgement
-from cofire.evaluation.promotion import Promotion
-from cofire.evaluation.steering_records import Sign, SteeringCell, SteeringSettings
+from cofire.evaluation.steering_records import Promotion, Sign, SteeringCell, SteeringSettings
 
 EFFECT = "shift of promoted tokens"
 """What ``Steered.effects`` measures, in logits."""

@@ -28,7 +28,7 @@ from cofire.models.adapter import LanguageModel
 from cofire.models.generation import Continuation, TextGenerator
 from cofire.models.interventions import Steer
 from cofire.models.prefix import Prefix
-from cofire.models.sampling import uniform_stream
+from cofire.sampling import uniform_stream
 from cofire.site import Site
 from cofire.types import AtomMatrix, Float, Tensor
 

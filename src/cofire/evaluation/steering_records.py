@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from cofire.errors import InputError
 from cofire.evaluation.kl_search import MatchStatus
-from cofire.models.sampling import SamplingSettings
+from cofire.sampling import SamplingSettings
 
 Sign: TypeAlias = Literal[1, -1]
 
@@ -107,6 +107,26 @@ class SteeringCell:
     def key(self) -> CellKey:
         """Which cell it is."""
         return CellKey(self.feature, self.sign, self.target_kl, self.prompt)
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """How a cell moves the feature's own tokens, at the last token of the prompt.
+
+    Attributes:
+        cell: how the model was steered; compare cells of the same target KL, and look at the status
+            first: what was unreachable is measured at the largest KL reached.
+        n_tokens: how many tokens were looked at.
+        logit_shift: see ``promotion.logit_shift``; None when the cell's logits are not finite.
+        log_probability_change: see ``promotion.log_probability_change``, in nats; None as above.
+        kl_efficiency: see ``promotion.kl_efficiency``; None as above or when nothing was reached.
+    """
+
+    cell: SteeringCell
+    n_tokens: int
+    logit_shift: float | None
+    log_probability_change: float | None
+    kl_efficiency: float | None
 
 
 @dataclass(frozen=True)

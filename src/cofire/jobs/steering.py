@@ -11,7 +11,7 @@ from cofire.errors import InputError
 from cofire.evaluation.described import DescribedFeature
 from cofire.evaluation.fluency import mean_log_likelihoods
 from cofire.evaluation.judging import Continuation, Judge
-from cofire.evaluation.promotion import Promotion, measure_promotion
+from cofire.evaluation.promotion import measure_promotion
 from cofire.evaluation.steered import (
     Steered,
     SteeredCell,
@@ -23,6 +23,7 @@ from cofire.evaluation.steering import Steering
 from cofire.evaluation.steering_records import (
     CellKey,
     Generation,
+    Promotion,
     SteeringCell,
     SteeringSettings,
     plan_cells,

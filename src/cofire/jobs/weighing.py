@@ -17,7 +17,8 @@ from cofire.models.tokens import tokenize
 from cofire.models.weights import attention_shape
 from cofire.progress import SILENT, Progress
 from cofire.site import parse_layers
-from cofire.store import Run, WeightsFolder
+from cofire.store import Run
+from cofire.store.weights_folder import WeightsFolder
 from cofire.weights.alignment import ResidualFeatures
 from cofire.weights.attention import HeadBehaviour, behaviour_on_repeats
 from cofire.weights.evidence import Settings

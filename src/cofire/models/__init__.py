@@ -24,7 +24,6 @@ from cofire.models.interventions import (
 from cofire.models.loading import load_model
 from cofire.models.patterns import attention_patterns, read_patterns
 from cofire.models.prefix import Prefix
-from cofire.models.sampling import SamplingSettings
 from cofire.models.weights import (
     AttentionShape,
     HeadMatrices,
@@ -35,6 +34,7 @@ from cofire.models.weights import (
     ov,
     qk,
 )
+from cofire.sampling import SamplingSettings
 
 __all__ = [
     "Ablate",

@@ -19,8 +19,8 @@ from cofire.models.head import Head
 from cofire.models.interventions import Intervention, intervening
 from cofire.models.packing import PackedLinears
 from cofire.models.prefix import FORWARD_ERRORS, last_stream, same_numbers
-from cofire.models.sampling import SamplingSettings, draw, kept_probabilities
 from cofire.models.tracing import accepts, probe_ids
+from cofire.sampling import SamplingSettings, draw, kept_probabilities
 from cofire.site import Site
 from cofire.types import Bool, Float, Int, Tensor
 

@@ -11,9 +11,8 @@ from cofire.errors import StoreError
 from cofire.report import facts
 from cofire.report.embedding import content_policy, embed_json, rounded, script, stylesheet
 from cofire.report.templating import page_templates
-from cofire.store import WeightsFolder
 from cofire.store.archive import write_atomically
-from cofire.store.weights_folder import head_line, part_name
+from cofire.store.weights_folder import WeightsFolder, head_line, part_name
 from cofire.weights.head_record import ONE_CHANNEL, ComponentRecord, HeadRecord
 from cofire.weights.measures import WEIGHT_MEASURES
 from cofire.weights.nulls import AgainstNull

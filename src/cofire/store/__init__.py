@@ -4,6 +4,5 @@ from cofire.store.activation_store import ActivationStore
 from cofire.store.compare_folder import CompareFolder
 from cofire.store.path_folder import PathFolder
 from cofire.store.run import Run
-from cofire.store.weights_folder import WeightsFolder
 
-__all__ = ["ActivationStore", "CompareFolder", "PathFolder", "Run", "WeightsFolder"]
+__all__ = ["ActivationStore", "CompareFolder", "PathFolder", "Run"]

@@ -18,7 +18,7 @@ from cofire.appending import append_line
 from cofire.errors import StoreError
 from cofire.evaluation.steered import Steered, SteeredFeature
 from cofire.evaluation.steering_records import SteeringSettings
-from cofire.models.sampling import SamplingSettings
+from cofire.sampling import SamplingSettings
 from cofire.site import Site
 from cofire.store.run import Run
 from cofire.store.steering_tables import SCHEMAS, steered_features, steering_tables

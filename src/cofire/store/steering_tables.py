@@ -8,9 +8,8 @@ import pyarrow as pa
 
 from cofire.evaluation.described import DescribedFeature
 from cofire.evaluation.judging import Judgement
-from cofire.evaluation.promotion import Promotion
 from cofire.evaluation.steered import SteeredCell, SteeredFeature, SteeredText
-from cofire.evaluation.steering_records import SteeringCell
+from cofire.evaluation.steering_records import Promotion, SteeringCell
 
 _CELL = [
     ("feature", pa.int32()),

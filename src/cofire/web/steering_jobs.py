@@ -124,7 +124,7 @@ class SteeringJob:
     def _steer(self, breathe: Callable[[], None]) -> None:
         from cofire.evaluation.steering_records import SteeringSettings
         from cofire.evaluation.steering_together import Push, SteeringTogether
-        from cofire.models import SamplingSettings
+        from cofire.sampling import SamplingSettings
 
         wanted = self._request
 

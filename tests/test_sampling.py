@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from cofire.errors import InputError
-from cofire.models import SamplingSettings
-from cofire.models.sampling import draw, kept_probabilities, uniform_stream
+from cofire.sampling import SamplingSettings, draw, kept_probabilities, uniform_stream
 
 EIGHTHS = torch.tensor([[4.0, 2.0, 1.0, 1.0]]).log()
 """Probabilities 1/2, 1/4, 1/8, 1/8."""
