@@ -93,10 +93,22 @@ def test_every_cell_is_fitted_and_measured(whole):
             ("steering-efficiency", None),
         ):
             assert (method, *measure) in found
+        assert (method, "stability-halves-excess", None) in found
     assert ("random", "stability-excess", None) in found
     assert ("diffmeans", "stability", None) not in found  # nothing in it is random
     with (folder.path / "results.csv").open() as file:
         assert len(list(csv.DictReader(file))) == len(rows(folder))
+
+
+def test_halves_agree_only_by_what_was_learned(whole):
+    _, folder = whole
+    cells = {cell.method: folder.cell(cell) for cell in folder.cells if cell.seed == 0}
+    table = {name: cell.table("halves").to_pydict() for name, cell in cells.items()}
+    assert np.mean(table["diffmeans"]["agreement"]) > np.mean(table["diffmeans"]["null"]) + 0.2
+    assert max(table["random"]["p_value"]) > 0.05  # the same seed twice would agree by 1
+    assert {len(columns["agreement"]) for columns in (table["random"], table["snmf"])} == {6}
+    second = folder.cell(folder.cells[3])
+    assert not second.has("halves")
 
 
 def test_seeds_are_pooled_and_stand_apart_too(whole):

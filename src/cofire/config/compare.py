@@ -92,6 +92,12 @@ class CompareConfig(CaptureConfig, ListingConfig):
         "none. Drawn with --seed.",
     )
     loss_seeds: int = Field(1, ge=1, description="Of how many seeds that is measured.")
+    halves: int = Field(
+        1,
+        ge=0,
+        description="Of how many seeds a fit to one half of the training texts is compared with a "
+        "fit to the other; 0 for none.",
+    )
     steer: int = Field(
         0,
         ge=0,

@@ -33,6 +33,7 @@ class CellRecord:
         concepts: columns of the table of concepts' best features.
         rows: columns of the table of held-out rows.
         losses: columns of the table of losses.
+        halves: columns of the table of features found in one half of the texts and the other.
         steered: the steered features.
         effect_target: the KL target at which effects are compared, in nats.
         unsteered: score of the unsteered model's continuations for each steered feature's label.
@@ -45,6 +46,7 @@ class CellRecord:
     concepts: Columns | None = None
     rows: Columns | None = None
     losses: Columns | None = None
+    halves: Columns | None = None
     steered: tuple[SteeredFeature, ...] = ()
     effect_target: float = 0.0
     unsteered: tuple[float | None, ...] = ()
@@ -85,6 +87,7 @@ def group_figures(
     found += _features(records, draws)
     found += _concepts(records, draws)
     found += _stability(records, draws)
+    found += _halves(records, draws)
     found += _steering(records, draws)
     times = [record.seconds for record in records if record.seconds is not None]
     if times:
@@ -260,6 +263,17 @@ def _stability(records: Sequence[CellRecord], draws: Mapping[str, Any]) -> Itera
     yield GridFigure("stability", None, "features", found.overall)
     yield GridFigure("stability-null", None, "draws", null)
     yield GridFigure("stability-excess", None, "features", found.excess)
+
+
+def _halves(records: Sequence[CellRecord], draws: Mapping[str, Any]) -> Iterator[GridFigure]:
+    tables = [record.halves for record in records if record.halves is not None]
+    if not tables:
+        return
+    agreement = np.concatenate([table["agreement"] for table in tables]).astype(float)
+    null = np.concatenate([table["null"] for table in tables]).astype(float)
+    yield GridFigure("stability-halves", None, "features", estimate_of(agreement, **draws))
+    excess = estimate_of(agreement - null, **draws)
+    yield GridFigure("stability-halves-excess", None, "features", excess)
 
 
 def _steering(records: Sequence[CellRecord], draws: Mapping[str, Any]) -> Iterator[GridFigure]:

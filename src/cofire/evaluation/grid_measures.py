@@ -107,6 +107,15 @@ GRID_MEASURES: Mapping[str, GridMeasure] = {
         "Null", "cosine", "neither", "The same against neuron-permuted atoms of another seed."
     ),
     "stability-excess": GridMeasure("Excess", "cosine", "higher", "Stability minus its null."),
+    "stability-halves": GridMeasure(
+        "Halves",
+        "cosine",
+        "higher",
+        "Mean matched cosine between fits to two halves of the training texts (Hungarian).",
+    ),
+    "stability-halves-excess": GridMeasure(
+        "Halves' excess", "cosine", "higher", "The same minus that of neuron-permuted atoms."
+    ),
     "steering-score": GridMeasure(
         "Steering",
         "0 to 2",

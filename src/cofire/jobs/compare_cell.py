@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from cofire.evaluation.grid import GridCell
 from cofire.evaluation.judging import Judge
 from cofire.evaluation.reconstruction import row_errors
 from cofire.evaluation.replacing import replace_activations
+from cofire.evaluation.stability import split_halves, stability
 from cofire.evaluation.steered import SteeredFeature
 from cofire.evaluation.steering_records import SteeringSettings
 from cofire.jobs.compare_plan import RUN, method_settings, run_folders
@@ -35,6 +36,9 @@ from cofire.registry import method_named
 from cofire.store import Run
 from cofire.store.compare_folder import CellFolder
 from cofire.store.steering_tables import steering_tables
+
+_OTHER_SEED = 1000
+"""What the seed of the fit to the second half is higher by."""
 
 
 class Stopwatch:
@@ -100,6 +104,8 @@ class CellJob:
         place = cell.seed - self.config.seed
         if self.texts is not None and place < self.config.loss_seeds:
             stages.append("loss")
+        if cell.method != RUN and place < self.config.halves:
+            stages.append("halves")
         if self.steering is not None and place < self.config.steer_seeds:
             stages.append(f"steer-{self.config.steer}")
         return stages
@@ -124,6 +130,8 @@ class CellJob:
                     self._measure(folder, rows, began)
                 elif stage == "loss":
                     self._loss(folder, rows, began)
+                elif stage == "halves":
+                    self._halves(folder, rows, began)
                 else:
                     self._steer(folder, rows, stage, began)
                 advance(1)
@@ -133,34 +141,35 @@ class CellJob:
         if cell.method == RUN:
             folder.write_dictionary(*self._ready(cell, rows))
             return
+        method_named(cell.method).check_texts(rows.activations.corpus)
+        folder.write_dictionary(*self._fitted(cell, rows.training))
+
+    def _fitted(self, cell: GridCell, rows: Activations) -> tuple[Dictionary, dict[str, Any]]:
+        """A dictionary fitted to some training rows, and what is to be said of the fit."""
         method = method_named(cell.method)
         settings = method_settings(cell, self.config.device)
-        method.check_texts(rows.activations.corpus)
         if cell.n_components is not None:
-            method.check_size(cell.n_components, *rows.training.shape)
+            method.check_size(cell.n_components, *rows.shape)
         began = Stopwatch()
         estimator = method.estimator(settings)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", ConvergenceWarning)
             warnings.simplefilter("always", SklearnConvergenceWarning)
-            fit_estimator(estimator, rows.training, method)
+            fit_estimator(estimator, rows, method)
         if getattr(estimator, "stop_reason_", None) == "interrupted":
             raise KeyboardInterrupt
         times = began.read()
         provenance = {"method": method.name, **vars(settings)}
-        dictionary = method.dictionary(estimator, rows.activations.site, provenance)
+        dictionary = method.dictionary(estimator, rows.site, provenance)
         finite = all(bool(torch.isfinite(t).all()) for t in dictionary.tensors().values())
         if not finite:
             raise InputError(f"{cell.variant} gave atoms that are no finite numbers.")
-        folder.write_dictionary(
-            dictionary,
-            {
-                **times,
-                "sweeps": getattr(estimator, "n_iter_", None),
-                "stop_reason": getattr(estimator, "stop_reason_", None),
-                "warnings": [" ".join(str(warning.message).split()) for warning in caught],
-            },
-        )
+        return dictionary, {
+            **times,
+            "sweeps": getattr(estimator, "n_iter_", None),
+            "stop_reason": getattr(estimator, "stop_reason_", None),
+            "warnings": [" ".join(str(warning.message).split()) for warning in caught],
+        }
 
     def _ready(self, cell: GridCell, rows: LayerRows) -> tuple[Dictionary, dict[str, Any]]:
         """The dictionary of a run, and what the run says of its fit."""
@@ -243,6 +252,21 @@ class CellJob:
             equal = getattr(found["equal"], name).reconstructed if "equal" in found else missing
             columns[f"{name}_equal"] = equal
         folder.write_stage("loss", {"losses": pa.table(columns)}, began.read())
+
+    def _halves(self, folder: CellFolder, rows: LayerRows, began: Stopwatch) -> None:
+        """Fit to each half of the training texts, and match the features found.
+
+        The second fit has another seed, or what never looks at the data would agree with itself.
+        """
+        halves = split_halves(rows.activations, seed=self.config.seed)
+        cells = folder.cell, replace(folder.cell, seed=folder.cell.seed + _OTHER_SEED)
+        fitted = [self._fitted(cell, half)[0] for cell, half in zip(cells, halves, strict=True)]
+        found = stability(fitted, seed=self.config.seed)
+        null = np.full(len(found.agreement), np.nan)
+        known = ~np.isnan(found.null_cosines).all(axis=0)
+        null[known] = np.nanmean(found.null_cosines[:, known], axis=0)
+        table = pa.table({"agreement": found.agreement, "null": null, "p_value": found.p_values})
+        folder.write_stage("halves", {"halves": table}, {"p_value": found.p_value, **began.read()})
 
     def _equally_active(
         self, dictionary: Dictionary, cell: GridCell, rows: LayerRows

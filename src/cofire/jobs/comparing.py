@@ -45,7 +45,7 @@ _FAILURES = (CofireError, ArithmeticError, MemoryError, RuntimeError, ValueError
 # Settings that say where and how to compute or print, and the axes, along which a grid may grow.
 _FREE = frozenset(
     "output device batch_tokens as_json as_csv as_table quick activations "
-    "methods k sparsity seeds steer_seeds loss_seeds vary values steer runs".split()
+    "methods k sparsity seeds steer_seeds loss_seeds halves vary values steer runs".split()
 )
 
 _STEERING = frozenset("targets samples new_tokens prompts descriptions judge".split())

@@ -90,10 +90,16 @@ THEMES = (
     ),
     Theme(
         "Stability",
-        "Do other seeds find the same features? Beside the agreement that neuron-permuted atoms "
-        "reach.",
-        (("stability", None), ("stability-null", None), ("stability-excess", None)),
-        (("stability-excess", None),),
+        "Do other seeds, and other texts, find the same features? Beside the agreement that "
+        "neuron-permuted atoms reach.",
+        (
+            ("stability", None),
+            ("stability-null", None),
+            ("stability-excess", None),
+            ("stability-halves", None),
+            ("stability-halves-excess", None),
+        ),
+        (("stability-excess", None), ("stability-halves-excess", None)),
     ),
     Theme(
         "Steering",

@@ -11,6 +11,7 @@ Layout, format version 1::
         concepts.parquet        the best feature for each concept; one line a concept and score
         rows.parquet            reconstruction of every held-out row
         losses.parquet          losses of every predicted token with things in its place
+        halves.parquet          features found in one half of the training texts and in the other
         steering.parquet, steering_cells.parquet, continuations.parquet
     results.parquet, results.csv, tables.md, compare.html     of all cells; derived
 
