@@ -54,9 +54,7 @@ def run(tmp_path):
 @pytest.fixture
 def acts(tmp_path):
     data = builders.activations()
-    store = ActivationStore.create(
-        tmp_path / "acts", data.corpus, [SITE], HEADER, row_bytes=48
-    )
+    store = ActivationStore.create(tmp_path / "acts", data.corpus, [SITE], HEADER, row_bytes=48)
     for number, (start, stop) in store.unfinished():
         rows = (data.tokens.text_id >= start) & (data.tokens.text_id < stop)
         part = data.take(rows)
@@ -194,9 +192,7 @@ def test_bad_input_is_one_sentence(run, settings, message):
 def test_other_activations_are_refused(run, tmp_path):
     data = builders.activations()
     part = data.take(data.tokens.text_id < 20)
-    store = ActivationStore.create(
-        tmp_path / "less", data.corpus, [SITE], HEADER, row_bytes=48
-    )
+    store = ActivationStore.create(tmp_path / "less", data.corpus, [SITE], HEADER, row_bytes=48)
     for number, (start, stop) in store.unfinished():
         rows = (part.tokens.text_id >= start) & (part.tokens.text_id < stop)
         store.write_shard(number, part.take(rows).tokens, {SITE: part.take(rows).X})

@@ -85,6 +85,8 @@ def test_a_wider_name_needs_firings_all_over_it(data, codes):
     """All colours with animals: the wider name. Animals alone, and a few colours weakly: not."""
     mostly = codes[:, [0]] + 0.2 * codes[:, [1]]
     evenly = codes[:, [0]] + 0.9 * codes[:, [1]]
-    found = nested_matches(torch.cat([mostly, evenly], 1), data.tokens.text_id, data.corpus, NESTING)
+    found = nested_matches(
+        torch.cat([mostly, evenly], 1), data.tokens.text_id, data.corpus, NESTING
+    )
     assert [match.concept for match in found] == ["animal", "seen"]
     assert found[0].auroc_train == found[1].auroc_train == 1.0
