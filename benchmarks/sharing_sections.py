@@ -83,7 +83,8 @@ def causal_section(study: Record) -> str:
             "## Amplifying core and exclusive neurons",
             f"Layer {shown['layer']}, sparsity {shown['sparsity']:.0%}, seed {shown['seed']}: the "
             f"layer and seed with most day features ({len(shown['members'])}). Mean change in the "
-            f"logit of each day's first token over {len(table['prompts'])} prompts, every row "
+            "logit of each day's first token, against the mean change of all logits, over "
+            f"{len(table['prompts'])} prompts, every row "
             f"amplified until the next-token distribution has moved by {table['target_kl']} nats, "
             "so that rows compare. **Bold**: the interval over prompts leaves 0 out; a day's own "
             "row and column is marked ◂. Controls: random neurons and weights, the group's weights "

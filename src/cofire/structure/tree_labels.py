@@ -11,20 +11,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 
 from cofire.activations import TokenTable
 from cofire.corpus import NEUTRAL, Corpus, Text
 from cofire.errors import InputError
-from cofire.interpret.concepts import ConceptMatch, concept_profile, text_scores
-from cofire.interpret.contexts import STRONG, Context, ContextFinder, firing_types
+from cofire.interpret.concepts import ConceptMatch
+from cofire.interpret.contexts import Context, ContextFinder, firing_types
 from cofire.interpret.labels import offline_label
+from cofire.structure.granularity import best_names
 from cofire.structure.nestings import Nesting, finest_name
 from cofire.structure.tree import FeatureTree
 from cofire.types import CodeMatrix
 
 _TYPES_KEPT = 8
-_EQUAL = 1e-9  # two F1 that differ by less are one
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,7 @@ def nested_matches(
 ) -> list[ConceptMatch | None]:
     """For every feature the name it selects best, of details, labels and all they lie within.
 
-    Of the names of one level of the nesting the one of largest AUROC on training texts, as with
-    single concepts. Between levels AUROC would lean towards the finer name: to a feature that fires
-    on all days alike, the six other days are but a small part of the texts that are not of Monday.
-    There the name counts whose training texts are best the very texts of the feature's strong
-    firings: F1 = 2 |both| / (|firing texts| + |texts of the name|); of equals the finer name.
-    Held-out texts then judge the choice.
+    Chosen on training texts (``best_names``); held-out texts then judge the choice.
 
     Args:
         codes: [rows features] of all rows.
@@ -115,32 +110,7 @@ def nested_matches(
         corpus: the texts.
         nesting: what lies within what, details of the texts included (``nesting_of``).
     """
-    firing = _strongly_fired(codes, text_id, corpus)
-    best: list[ConceptMatch | None] = [None] * codes.shape[1]
-    best_f1 = np.full(codes.shape[1], -1.0)
-    for relabelled in _granularities(corpus, nesting):
-        labels = np.array([text.label for text in relabelled], dtype=object)
-        training = np.array([text.split == "train" for text in relabelled], dtype=bool)
-        for i, match in enumerate(concept_profile(codes, text_id, relabelled).best):
-            if match is None:
-                continue
-            named = training & (labels == match.concept)
-            both = int((named & firing[:, i]).sum())
-            f1 = 2.0 * both / max(int(named.sum() + firing[:, i].sum()), 1)
-            if f1 > best_f1[i] + _EQUAL:
-                best[i], best_f1[i] = match, f1
-    return best
-
-
-def _strongly_fired(
-    codes: CodeMatrix, text_id: Int[np.ndarray, "rows"], corpus: Corpus
-) -> Bool[np.ndarray, "texts features"]:
-    """Labelled training texts with a code of ``STRONG`` times the feature's largest or more."""
-    counted = np.array([text.split == "train" and text.label is not None for text in corpus], bool)
-    scores = text_scores(codes, text_id, len(corpus)).cpu().numpy()
-    scores = np.where(counted[:, None], np.nan_to_num(scores), 0.0)
-    peak = scores.max(axis=0, initial=0.0)
-    return np.asarray((scores >= STRONG * peak) & (peak > 0) & counted[:, None])
+    return best_names(codes, text_id, _granularities(corpus, nesting))
 
 
 def label_tree(tree: FeatureTree, readings: Sequence[Sequence[NodeReading]]) -> FeatureTree:
