@@ -52,8 +52,9 @@ from cofire.structure.nestings import Nesting, nesting_of
 from cofire.structure.tree import FeatureTree, build_tree
 from cofire.structure.tree_baselines import clustering_trees
 from cofire.structure.tree_comparison import score_tree
-from cofire.structure.tree_fit import Hierarchy, TreeSettings, grow
+from cofire.structure.tree_fit import grow
 from cofire.structure.tree_labels import label_tree, read_level, training_rows
+from cofire.structure.tree_levels import Hierarchy, TreeSettings
 from cofire.structure.tree_scores import leaf_tree
 from measuring import machine
 from seven_days import DAYS

@@ -17,7 +17,7 @@ import torch
 from cofire.activations import Activations
 from cofire.interpret.contexts import firing_types
 from cofire.structure.tree import FeatureTree
-from cofire.structure.tree_fit import Hierarchy
+from cofire.structure.tree_levels import Hierarchy
 from cofire.structure.tree_scores import leaf_tree
 from seven_days import DAYS
 
