@@ -54,6 +54,7 @@ def tree_section(result: Record) -> str:
                         f"{parents} of {len(found)}",
                         figure(chance, 2),
                         middle(one["most_days_together"] for one in found),
+                        gathered(found),
                         seeds_with(found, "weekday_features"),
                         seeds_with(found, "weekday_nodes"),
                     ]
@@ -67,7 +68,7 @@ def tree_section(result: Record) -> str:
     else:
         answer = "Nowhere is weekday the parent of single days in most seeds."
     head = ["leaves", "layer", "way", "days", "weekday is the parent", "by chance"]
-    head += ["days together", "weekday feature", "weekday node"]
+    head += ["days together", "gathered", "weekday feature", "weekday node"]
     return (
         "## Does weekday emerge as the parent of single days?\n\n"
         f"**{answer}** The rule, fixed beforehand: a node above the first level holds day features "
@@ -76,10 +77,21 @@ def tree_section(result: Record) -> str:
         "strong firings, on one day\u2019s name. *By chance*: seeds in which the rule would hold "
         "with the leaves shuffled, as the mean over shuffles. *Days*: different days with a "
         "feature, median over seeds; *days together*: most different days below one node; "
+        "*gathered*: seeds in which a node holds two features or more that fire on names of days, "
+        "whichever, as at least half of its leaves, with chance in brackets; "
         "*weekday feature*, *weekday node*: seeds in which a feature of the first level, or a node "
         f"above, is confirmed as weekday by held-out texts. {n_seeds} seeds. {data_words(result)}"
         f"\n\n{markdown_table(head, rows)}\n\n{between_days(result)}"
     )
+
+
+def gathered(found: Sequence[Record]) -> str:
+    """In how many seeds features of days are gathered, and by chance."""
+    known = [one for one in found if "gathered" in one]
+    if not known:
+        return MISSING
+    chance = sum(one["gathered_by_chance"] for one in known)
+    return f"{sum(one['gathered'] for one in known)} of {len(known)} ({figure(chance, 2)})"
 
 
 def seeds_with(found: Sequence[Record], name: str) -> str:

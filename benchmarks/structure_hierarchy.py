@@ -89,7 +89,7 @@ WORDS: dict[str, dict[str, list[str]]] = {
 LEVELS, FINER, WORD_LEVELS = (100, 50, 25), (200, 100, 50, 25), (20, 10, 4)
 DAY_LEVELS = (100, 50, 25, 10)
 SPARSITY = 0.01
-DAY_SPARSITY = 0.05  # where the days have features of their own at most layers
+DAY_SPARSITY = 0.05  # the larger of structure_study.py
 PUBLISHED_WEIGHTS = 1e-3  # on all levels but the last, whose error is all that the paper tunes
 
 

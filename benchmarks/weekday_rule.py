@@ -4,7 +4,10 @@ A *day feature* is a feature of the first level of whose strong
 firings (at half its largest code or more) at least half are one day's name. *Weekday is the parent
 of days* where a node above the first level has at least three different days among the day features
 below it, and these are at least half of its leaves. Beside it: whether a single feature of the
-first level, or a node above, is confirmed as ``weekday`` by held-out texts.
+first level, or a node above, is confirmed as ``weekday`` by held-out texts; and a weaker rule,
+added when no layer had features of single days: *features of days are gathered* where a node above
+the first level has at least two features of whose strong firings at least half are names of days,
+whichever, and these are at least half of its leaves.
 """
 
 import statistics
@@ -21,7 +24,7 @@ from cofire.structure.tree_levels import Hierarchy
 from cofire.structure.tree_scores import leaf_tree
 from seven_days import DAYS
 
-LEAST_DAYS, DAY_SHARE = 3, 0.5
+LEAST_DAYS, LEAST_GATHERED, DAY_SHARE = 3, 2, 0.5
 RULE_SHUFFLES = 999
 PERMUTATIONS = 999
 
@@ -31,11 +34,13 @@ def weekday(
 ) -> dict[str, Any]:
     """The weekday rule, and what there is of weekday otherwise."""
     codes = found.level_codes(0)[torch.from_numpy(training)]
-    days = [day_of(types) for types in firing_types(codes, rows.tokens.take(training))]
+    fired = firing_types(codes, rows.tokens.take(training))
+    days = [day_of(types) for types in fired]
     confirmed = [node for node in tree if node.concept == "weekday"]
     below = leaf_tree(tree).below[1:]
     return {
         **rule(below, days, seed),
+        **gathering(below, [about_days(types) for types in fired], seed),
         "weekday_features": sum(node.level == 0 for node in confirmed),
         "weekday_nodes": sum(node.level > 0 for node in confirmed),
         "labels": [f"{node.name} {node.label}" for node in confirmed],
@@ -50,6 +55,31 @@ def day_of(types: Sequence[tuple[str, int]]) -> str | None:
         if name in names and count >= DAY_SHARE * total:
             return names[name]
     return None
+
+
+def about_days(types: Sequence[tuple[str, int]]) -> bool:
+    """Whether at least half of a feature's strong firings are names of days."""
+    names = {day.casefold() for day in DAYS}
+    on_days = sum(count for name, count in types if name in names)
+    return on_days > 0 and on_days >= DAY_SHARE * sum(count for _, count in types)
+
+
+def gathering(below: np.ndarray, about: Sequence[bool], seed: int) -> dict[str, Any]:
+    """Whether a node gathers features of days; how often by chance, with the leaves shuffled."""
+    marks = np.array(about)
+    rng = np.random.default_rng([seed, 1])
+    chance = [gathers(below, rng.permutation(marks)) for _ in range(RULE_SHUFFLES)]
+    return {
+        "about_days": int(marks.sum()),
+        "gathered": gathers(below, marks),
+        "gathered_by_chance": float(np.mean(chance)),
+    }
+
+
+def gathers(below: np.ndarray, marks: np.ndarray) -> bool:
+    """The weaker rule of the module docstring."""
+    counts = below.astype(int) @ marks
+    return bool(((counts >= LEAST_GATHERED) & (counts >= DAY_SHARE * below.sum(axis=1))).any())
 
 
 def rule(below: np.ndarray, days: Sequence[str | None], seed: int) -> dict[str, Any]:
