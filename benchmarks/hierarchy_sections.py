@@ -1,6 +1,6 @@
 """Sections of docs/results/structure.md about trees, from structure-hierarchy.json."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cofire.interpret.wording import MISSING, figure
@@ -35,6 +35,7 @@ def tree_section(result: Record) -> str:
     settings = result["settings"]
     rows = []
     emerged: dict[str, list[int]] = {}
+    among_words: dict[str, list[int]] = {}
     for question, words in _QUESTIONS.items():
         cells = cells_of(result, question)
         for layer in sorted({cell["layer"] for cell in cells}):
@@ -44,7 +45,8 @@ def tree_section(result: Record) -> str:
                 parents = sum(one["parent"] for one in found)
                 chance = sum(one["by_chance"] for one in found)
                 if parents >= LEAST_SEEDS and parents > 2 * chance:
-                    emerged.setdefault(f"{words}, {way}", []).append(layer)
+                    places = among_words if question == "words" else emerged
+                    places.setdefault(f"{words}, {way}", []).append(layer)
                 rows.append(
                     [
                         words,
@@ -60,18 +62,14 @@ def tree_section(result: Record) -> str:
                     ]
                 )
     n_seeds = settings["seeds"]
-    if emerged:
-        answer = "Weekday is the parent of single days in most seeds: " + "; ".join(
-            f"{where} at layers {listed(layers)}" for where, layers in emerged.items()
-        )
-        answer += "."
-    else:
-        answer = "Nowhere is weekday the parent of single days in most seeds."
     head = ["leaves", "layer", "way", "days", "weekday is the parent", "by chance"]
     head += ["days together", "gathered", "weekday feature", "weekday node"]
     return (
         "## Does weekday emerge as the parent of single days?\n\n"
-        f"**{answer}** The rule, fixed beforehand: a node above the first level holds day features "
+        f"**{answered('Among fitted features', emerged)}** "
+        f"{answered('Among known words, whose leaves include the seven days,', among_words)} "
+        f"*Most seeds* means at least {LEAST_SEEDS}, and more than twice as many as by chance. "
+        "The rule, fixed beforehand: a node above the first level holds day features "
         f"of at least {settings['least_days']} different days, and these are at least "
         f"{settings['day_share']:.0%} of its leaves; a day feature fires, in at least half of its "
         "strong firings, on one day\u2019s name. *By chance*: seeds in which the rule would hold "
@@ -83,6 +81,14 @@ def tree_section(result: Record) -> str:
         f"above, is confirmed as weekday by held-out texts. {n_seeds} seeds. {data_words(result)}"
         f"\n\n{markdown_table(head, rows)}\n\n{between_days(result)}"
     )
+
+
+def answered(who: str, places: Mapping[str, list[int]]) -> str:
+    """Where weekday is the parent, in a sentence."""
+    if not places:
+        return f"{who} weekday is nowhere the parent of single days in most seeds."
+    told = "; ".join(f"{where}: layers {listed(layers)}" for where, layers in places.items())
+    return f"{who} weekday is the parent of single days in most seeds at {told}."
 
 
 def gathered(found: Sequence[Record]) -> str:
