@@ -3,10 +3,14 @@
 Writes benchmarks/results/structure-hierarchy.json. Every cell (question, layer, seed) is kept below
 --folder as soon as it is finished, so that the same command goes on after an interrupt.
 
-    python benchmarks/structure_hierarchy.py                        # about 15 minutes on 2 cores
+    python benchmarks/structure_hierarchy.py                        # about 25 minutes on 2 cores
     python benchmarks/structure_hierarchy.py --seeds 1 --layers 11  # a quick look
 
-Three questions, each at every layer and seed:
+Four questions, each at every layer and seed:
+
+``days``    100 features of texts in which the seven days can be told apart (``seven_days.py``), and
+            50, 25 and 10 above them, merged and clustered: the weekday rule. The bundled sentences
+            have five of each day to fit on, which is too few for features of single days.
 
 ``levels``  100 features of the bundled sentences and 50 and 25 above them: explained variance
             before and after fine-tuning, by every way to find levels; scores against the nesting
@@ -16,19 +20,14 @@ Three questions, each at every layer and seed:
 ``words``   leaves that are known: the mean activation of each of 69 words (7 days, 12 months, ...),
             and 20, 10 and 4 above them; scores against the nesting of the words; the weekday rule.
 
-The weekday rule, fixed beforehand. A *day feature* is a feature of the first level of whose strong
-firings (at half its largest code or more) at least half are one day's name. *Weekday is the parent
-of days* where a node above the first level has at least three different days among the day features
-below it, and these are at least half of its leaves. Beside it: whether a single feature of the
-first level, or a node above, is confirmed as ``weekday`` by held-out texts.
+The weekday rule stands in ``weekday_rule.py``.
 """
 
 import argparse
 import json
-import statistics
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +35,7 @@ from typing import Any
 import numpy as np
 import torch
 
+import seven_days
 from cofire import jobs
 from cofire.activations import Activations
 from cofire.cli.progress import TerminalProgress
@@ -45,7 +45,6 @@ from cofire.dictionary import Dictionary
 from cofire.errors import ConvergenceWarning
 from cofire.factorization import HierarchicalSemiNMF, SemiNMF
 from cofire.factorization.constraints import keep_largest, kept_entries
-from cofire.interpret.contexts import firing_types
 from cofire.site import parse_layers
 from cofire.store import ActivationStore
 from cofire.store.archive import write_atomically
@@ -53,21 +52,23 @@ from cofire.structure.nestings import Nesting, nesting_of
 from cofire.structure.tree import FeatureTree, build_tree
 from cofire.structure.tree_baselines import clustering_trees
 from cofire.structure.tree_comparison import score_tree
-from cofire.structure.tree_fit import Hierarchy, TreeSettings, grow
+from cofire.structure.tree_fit import grow
 from cofire.structure.tree_labels import label_tree, read_level, training_rows
+from cofire.structure.tree_levels import Hierarchy, TreeSettings
 from cofire.structure.tree_scores import leaf_tree
 from measuring import machine
+from seven_days import DAYS
+from weekday_rule import DAY_SHARE, LEAST_DAYS, between_days, rule, weekday
 
 RESULT = Path(__file__).parent / "results" / "structure-hierarchy.json"
 
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
 MONTHS = (
     "January February March April May June July August September October November December".split()
 )
 # Words that stand in the bundled sentences four times or more, nested by what they are.
 WORDS: dict[str, dict[str, list[str]]] = {
     "time": {
-        "days": DAYS,
+        "days": list(DAYS),
         "months": MONTHS,
         "seasons": "spring summer autumn winter".split(),
         "spans": "hours day days week weeks year years".split(),
@@ -86,11 +87,10 @@ WORDS: dict[str, dict[str, list[str]]] = {
     },
 }
 LEVELS, FINER, WORD_LEVELS = (100, 50, 25), (200, 100, 50, 25), (20, 10, 4)
+DAY_LEVELS = (100, 50, 25, 10)
 SPARSITY = 0.01
+DAY_SPARSITY = 0.05  # the larger of structure_study.py
 PUBLISHED_WEIGHTS = 1e-3  # on all levels but the last, whose error is all that the paper tunes
-LEAST_DAYS, DAY_SHARE = 3, 0.5
-RULE_SHUFFLES = 999
-PERMUTATIONS = 999
 
 
 def main() -> None:
@@ -100,36 +100,35 @@ def main() -> None:
     parser.add_argument(
         "--activations", type=Path, help="folder of cofire capture, if there is one"
     )
+    parser.add_argument("--days", type=Path, help="the same of the texts about days")
     parser.add_argument("--layers", default="0,5,11,17")
+    parser.add_argument("--day-layers", default="0-17", help="layers of the question ``days``")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=list(QUESTIONS))
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
     warnings.simplefilter("ignore", ConvergenceWarning)
-    store = rows_of(options)
+    stores = {}
     cells = []
     for question in options.questions:
-        for site in (s for s in store.sites if s.layer in parse_layers(options.layers)):
-            rows = store.activations(site)
-            for seed in range(options.seeds):
-                file = options.folder / "cells" / f"{question}-{site.layer}-{seed}.json"
-                if not file.is_file():
-                    began = time.perf_counter()
-                    cell = QUESTIONS[question](rows, seed)
-                    head = {"question": question, "layer": site.layer, "seed": seed}
-                    cell = {**head, **cell, "seconds": round(time.perf_counter() - began, 1)}
-                    text = json.dumps(cell, indent=1) + "\n"
-                    write_atomically(file, lambda where, text=text: where.write_text(text))
-                    print(question, site.layer, seed, f"{cell['seconds']:.0f} s", flush=True)
-                cells.append(json.loads(file.read_text()))
+        of_days = question == "days"
+        if of_days not in stores:
+            stores[of_days] = rows_of(options, of_days=of_days)
+        layers = parse_layers(options.day_layers if of_days else options.layers)
+        for site in (s for s in stores[of_days].sites if s.layer in layers):
+            cells += cells_of(question, stores[of_days].activations(site), options)
     result = {
         "machine": machine(),
-        "model": store.manifest["model"]["name"],
-        "texts": len(store.corpus),
-        "rows": store.n_rows,
+        "model": next(iter(stores.values())).manifest["model"]["name"],
+        "texts": {
+            ("days" if of_days else "concepts"): {"texts": len(one.corpus), "rows": one.n_rows}
+            for of_days, one in stores.items()
+        },
         "settings": {
             "levels": LEVELS,
             "finer": FINER,
+            "day_levels": DAY_LEVELS,
+            "day_sparsity": DAY_SPARSITY,
             "words": {family: list(inner) for family, inner in WORDS.items()},
             "word_levels": WORD_LEVELS,
             "sparsity": SPARSITY,
@@ -144,19 +143,46 @@ def main() -> None:
     print(options.output)
 
 
-def rows_of(options: argparse.Namespace) -> ActivationStore:
+def cells_of(
+    question: str, rows: Activations, options: argparse.Namespace
+) -> Iterator[dict[str, Any]]:
+    """A question's answers at one layer, seed by seed: those that are kept, and new ones."""
+    layer = rows.site.layer
+    for seed in range(options.seeds):
+        file = options.folder / "cells" / f"{question}-{layer}-{seed}.json"
+        if not file.is_file():
+            began = time.perf_counter()
+            cell = {"question": question, "layer": layer, "seed": seed}
+            cell |= QUESTIONS[question](rows, seed)
+            cell["seconds"] = round(time.perf_counter() - began, 1)
+            text = json.dumps(cell, indent=1) + "\n"
+            write_atomically(file, lambda where, text=text: where.write_text(text))
+            print(question, layer, seed, f"{cell['seconds']:.0f} s", flush=True)
+        yield json.loads(file.read_text())
+
+
+def rows_of(options: argparse.Namespace, *, of_days: bool) -> ActivationStore:
     """The activations: captured before, or now."""
-    if options.activations is not None:
-        return ActivationStore.open(options.activations)
-    config = CaptureConfig(layers=options.layers, output=options.folder / "activations")
+    before = options.days if of_days else options.activations
+    if before is not None:
+        return ActivationStore.open(before)
+    if not of_days:
+        config = CaptureConfig(layers=options.layers, output=options.folder / "activations")
+        return jobs.capture(config, TerminalProgress())
+    config = CaptureConfig(
+        data=str(seven_days.write(options.folder / "days.jsonl")),
+        layers=options.day_layers,
+        store_dtype="float16",
+        output=options.folder / "activations-days",
+    )
     return jobs.capture(config, TerminalProgress())
 
 
 def fitted(
-    rows: Activations, training: np.ndarray, k: int, seed: int
+    rows: Activations, training: np.ndarray, k: int, seed: int, sparsity: float = SPARSITY
 ) -> tuple[Dictionary, torch.Tensor]:
     """A dictionary of k features and the codes of all rows."""
-    snmf = SemiNMF(k, sparsity=SPARSITY, random_state=seed).fit(rows.take(training))
+    snmf = SemiNMF(k, sparsity=sparsity, random_state=seed).fit(rows.take(training))
     dictionary = Dictionary.from_estimator(snmf, rows.site)
     return dictionary, dictionary.encode(rows)
 
@@ -211,6 +237,21 @@ def finer(rows: Activations, seed: int) -> dict[str, Any]:
         "figures": {"merge": [asdict(level) for level in found.figures]},
         "weekday": {"merge": weekday(tree, found, rows, training, seed)},
     }
+
+
+def days(rows: Activations, seed: int) -> dict[str, Any]:
+    """See the module docstring."""
+    training = training_rows(rows.tokens, rows.corpus)
+    dictionary, codes = fitted(rows, training, DAY_LEVELS[0], seed, DAY_SPARSITY)
+    nesting = nesting_of(rows.corpus)
+    answers: dict[str, Any] = {"figures": {}, "weekday": {}}
+    for way in ("merge", "cluster"):
+        asked = TreeSettings(DAY_LEVELS[1:], direction=way, seed=seed)
+        found = grow(dictionary, codes, training, asked)
+        tree = labelled(found, rows, nesting)
+        answers["figures"][way] = [asdict(level) for level in found.figures]
+        answers["weekday"][way] = weekday(tree, found, rows, training, seed)
+    return answers
 
 
 def words(rows: Activations, seed: int) -> dict[str, Any]:
@@ -286,91 +327,8 @@ def labelled(found: Hierarchy, rows: Activations, nesting: Nesting) -> FeatureTr
     return label_tree(build_tree(matrices(found)), readings)
 
 
-def weekday(
-    tree: FeatureTree, found: Hierarchy, rows: Activations, training: np.ndarray, seed: int
-) -> dict[str, Any]:
-    """The weekday rule, and what there is of weekday otherwise."""
-    codes = found.level_codes(0)[torch.from_numpy(training)]
-    days = [day_of(types) for types in firing_types(codes, rows.tokens.take(training))]
-    confirmed = [node for node in tree if node.concept == "weekday"]
-    below = leaf_tree(tree).below[1:]
-    return {
-        **rule(below, days, seed),
-        "weekday_features": sum(node.level == 0 for node in confirmed),
-        "weekday_nodes": sum(node.level > 0 for node in confirmed),
-        "labels": [f"{node.name} {node.label}" for node in confirmed],
-    }
-
-
-def day_of(types: Sequence[tuple[str, int]]) -> str | None:
-    """The day that at least half of a feature's strong firings name."""
-    total = sum(count for _, count in types)
-    names = {day.casefold(): day for day in DAYS}
-    for name, count in types:
-        if name in names and count >= DAY_SHARE * total:
-            return names[name]
-    return None
-
-
-def rule(below: np.ndarray, days: Sequence[str | None], seed: int) -> dict[str, Any]:
-    """Whether a node is the parent of days; how often by chance, with the leaves shuffled.
-
-    Args:
-        below: for every node above the first level which leaves lie below it.
-        days: of the leaves.
-        seed: of the shuffles.
-    """
-    indicator = np.array([[day == name for name in DAYS] for day in days], dtype=bool)
-    held = holds(below, indicator)
-    rng = np.random.default_rng(seed)
-    chance = [holds(below, indicator[rng.permutation(len(days))]) for _ in range(RULE_SHUFFLES)]
-    return {
-        "day_features": int(indicator.any(axis=1).sum()),
-        "days": int(indicator.any(axis=0).sum()),
-        "parent": held,
-        "by_chance": float(np.mean(chance)),
-        "most_days_together": int((below.astype(int) @ indicator > 0).sum(axis=1).max(initial=0)),
-    }
-
-
-def holds(below: np.ndarray, indicator: np.ndarray) -> bool:
-    """The rule of the module docstring."""
-    counts = below.astype(int) @ indicator
-    enough = (counts > 0).sum(axis=1) >= LEAST_DAYS
-    return bool((enough & (counts.sum(axis=1) >= DAY_SHARE * below.sum(axis=1))).any())
-
-
-def between_days(rows: Activations, seed: int) -> dict[str, float | int]:
-    """How much of the variance of the days' tokens lies between days, and by chance.
-
-    Chance: the same with the days drawn over the tokens anew.
-    """
-    pieces = np.array([piece.strip() for piece in rows.tokens.pieces])[rows.tokens.piece]
-    chosen = np.flatnonzero(np.isin(pieces, DAYS))
-    X = rows.X[torch.from_numpy(chosen)].double().numpy()
-    X = X - X.mean(axis=0)
-    gram = X @ X.T
-    groups = np.array([[piece == day for day in DAYS] for piece in pieces[chosen]], dtype=float)
-
-    def share(grouped: np.ndarray) -> float:
-        sizes = grouped.sum(axis=0)
-        return float(
-            (np.einsum("id,ij,jd->d", grouped, gram, grouped) / sizes).sum() / gram.trace()
-        )
-
-    rng = np.random.default_rng(seed)
-    value = share(groups)
-    null = [share(groups[rng.permutation(len(groups))]) for _ in range(PERMUTATIONS)]
-    reached = sum(one >= value for one in null)
-    return {
-        "tokens": len(chosen),
-        "share": value,
-        "by_chance": statistics.fmean(null),
-        "p_value": (1 + reached) / (1 + PERMUTATIONS),
-    }
-
-
 QUESTIONS: dict[str, Callable[[Activations, int], dict[str, Any]]] = {
+    "days": days,
     "levels": levels,
     "finer": finer,
     "words": words,

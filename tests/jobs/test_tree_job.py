@@ -20,6 +20,7 @@ from cofire.structure.tree import ParentRule
 from cofire.structure.tree_files import tree_from_json
 
 SITE = builders.SITE
+HEADER = {"model": {"name": "tiny"}, "capture": {}}
 
 
 def write_run(path, atoms=None, encoder="nnls"):
@@ -53,9 +54,7 @@ def run(tmp_path):
 @pytest.fixture
 def acts(tmp_path):
     data = builders.activations()
-    store = ActivationStore.create(
-        tmp_path / "acts", data.corpus, [SITE], {"model": {"name": "tiny"}}, row_bytes=48
-    )
+    store = ActivationStore.create(tmp_path / "acts", data.corpus, [SITE], HEADER, row_bytes=48)
     for number, (start, stop) in store.unfinished():
         rows = (data.tokens.text_id >= start) & (data.tokens.text_id < stop)
         part = data.take(rows)
@@ -151,10 +150,10 @@ def test_the_page_and_the_report_show_the_tree(run, tmp_path):
     assert text.count('data-node="') == 10
     assert "From the bottom up" in text
     report = write_report(Run.open(run.path)).read_text()
-    assert "Trees of features" in report
+    assert "Trees of features</h2>" in report
     assert report.count('data-node="') == 10
     bare = write_report(write_run(tmp_path / "bare")).read_text()
-    assert "Trees of features" not in bare
+    assert "Trees of features</h2>" not in bare
 
 
 def test_every_kind_of_file_is_written(run, tmp_path):
@@ -193,9 +192,7 @@ def test_bad_input_is_one_sentence(run, settings, message):
 def test_other_activations_are_refused(run, tmp_path):
     data = builders.activations()
     part = data.take(data.tokens.text_id < 20)
-    store = ActivationStore.create(
-        tmp_path / "less", data.corpus, [SITE], {"model": {"name": "tiny"}}, row_bytes=48
-    )
+    store = ActivationStore.create(tmp_path / "less", data.corpus, [SITE], HEADER, row_bytes=48)
     for number, (start, stop) in store.unfinished():
         rows = (part.tokens.text_id >= start) & (part.tokens.text_id < stop)
         store.write_shard(number, part.take(rows).tokens, {SITE: part.take(rows).X})

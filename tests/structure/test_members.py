@@ -26,6 +26,13 @@ def test_a_feature_of_all_details_stands_for_the_concept():
     assert found[0].detail
 
 
+def test_a_feature_of_all_details_that_prefers_one_stands_for_the_concept():
+    codes = day_codes(CORPUS, 0)
+    codes[:, 5] = codes[:, :3].sum(dim=1) + 2.0 * (codes[:, 0] > 0)  # Monday always strongest
+    found = {one.feature: one for one in concept_members(codes, TOKENS.text_id, CORPUS, "weekday")}
+    assert found[5].name == "weekday"
+
+
 def test_the_better_of_two_stands_for_a_detail():
     codes = day_codes(CORPUS, 0)
     rng = np.random.default_rng(0)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from cofire import jobs
 from cofire.config import CoreConfig, FitConfig, FlowConfig, ReuseConfig
-from cofire.errors import InputError
+from cofire.errors import InputError, StoreError
 from cofire.report import write_core_page, write_flow_page, write_report, write_reuse_page
 from cofire.store import Run
 from cofire.store.structure_file import StructureFile, stored
@@ -228,5 +228,5 @@ def test_a_run_of_another_model_is_refused(real, tmp_path):
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["model"]["fingerprint"] = "another"
     (path / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match="is another model now"):
+    with pytest.raises(StoreError, match="is another model now"):
         jobs.flow(FlowConfig(run=path, device="cpu"))

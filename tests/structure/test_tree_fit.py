@@ -14,7 +14,8 @@ from cofire.errors import InputError
 from cofire.factorization.planted_hierarchy import plant_hierarchy
 from cofire.site import Site
 from cofire.structure.tree import build_tree
-from cofire.structure.tree_fit import TreeSettings, grow
+from cofire.structure.tree_fit import grow
+from cofire.structure.tree_levels import TreeSettings
 from cofire.structure.tree_scores import dendrogram_purity, leaf_tree
 
 SITE = Site(2, "mlp")

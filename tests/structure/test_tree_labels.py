@@ -9,7 +9,7 @@ import torch
 import builders
 from cofire.corpus import Corpus
 from cofire.errors import InputError
-from cofire.structure.nestings import Nesting
+from cofire.structure.nestings import Nesting, nesting_of
 from cofire.structure.tree import build_tree
 from cofire.structure.tree_labels import label_tree, nested_matches, read_level, training_rows
 
@@ -39,14 +39,15 @@ def test_a_parent_of_two_concepts_is_named_after_what_holds_both(data, codes):
     assert parents[0].match.concept == "seen"
     assert parents[0].label.startswith("seen: ")
     tree = label_tree(build_tree([weights.double().numpy()]), [leaves, parents])
-    assert [node.concept for node in tree.levels[0]] == ["animal", "colour", None]
+    # "the" stands in sentences about animals only.
+    assert [node.concept for node in tree.levels[0]] == ["animal", "colour", "animal"]
     assert tree.levels[1][0].concept == "seen"
     assert tree.levels[1][0].tokens
     assert tree.levels[1][0].auroc > 0.9
 
 
 def test_contexts_and_tokens_are_those_of_the_summed_codes(data, codes):
-    (parent,) = read(codes[:, :2].sum(dim=1, keepdim=True), data, n_contexts=20)
+    (parent,) = read(codes[:, :2].sum(dim=1, keepdim=True), data, n_contexts=16)
     labels = {context.label for context in parent.contexts}
     assert labels == {"animal", "colour"}
     assert all(data.corpus[context.text_id].split == "train" for context in parent.contexts)
@@ -68,7 +69,8 @@ def test_details_are_finer_than_labels(data, codes):
     )
     words = np.array(data.tokens.pieces)[data.tokens.piece]
     only = torch.from_numpy(np.isin(words, [" cat", " dog"])).float()[:, None]
-    (match,) = nested_matches(only, data.tokens.text_id, corpus, NESTING)
+    nesting = nesting_of(corpus, NESTING)
+    (match,) = nested_matches(only, data.tokens.text_id, corpus, nesting)
     # Two texts are too few to be tried as a concept of their own.
     assert match.concept == "animal"
 
@@ -77,3 +79,14 @@ def test_texts_that_are_all_held_out_are_refused(data, codes):
     corpus = Corpus(replace(text, split="heldout") for text in data.corpus)
     with pytest.raises(InputError, match="held out"):
         read_level(codes, data.tokens, corpus, NESTING)
+
+
+def test_a_wider_name_needs_firings_all_over_it(data, codes):
+    """All colours with animals: the wider name. Animals alone, and a few colours weakly: not."""
+    mostly = codes[:, [0]] + 0.2 * codes[:, [1]]
+    evenly = codes[:, [0]] + 0.9 * codes[:, [1]]
+    found = nested_matches(
+        torch.cat([mostly, evenly], 1), data.tokens.text_id, data.corpus, NESTING
+    )
+    assert [match.concept for match in found] == ["animal", "seen"]
+    assert found[0].auroc_train == found[1].auroc_train == 1.0

@@ -9,6 +9,7 @@ import torch
 
 from cofire.config import CoreConfig
 from cofire.errors import InputError
+from cofire.factorization.constraints import keep_largest, kept_entries
 from cofire.interpret.contexts import STRONG
 from cofire.jobs.run_model import model_of, neuron_means
 from cofire.models import LanguageModel
@@ -48,7 +49,9 @@ def causal_parts(
     if {"amplified", "ablated"} <= set(parts):
         return
     model = model_of(run, config.device, progress)
-    atoms = run.dictionary(site).atoms
+    atoms = run.dictionary(site).atoms.detach().float().cpu()
+    if config.keep is not None:
+        atoms = keep_largest(atoms, kept_entries(config.keep, atoms.shape[1]))
     features = [int(member["feature"]) for member in members]
     names = {int(member["feature"]): str(member["name"]) for member in members}
     targets, words = _targets(run, site, model, members, config.concept)

@@ -19,8 +19,9 @@ from cofire.store.tree_parts import StoredTree, load_tree, save_tree
 from cofire.structure.nestings import Nesting, load_nesting, nesting_of
 from cofire.structure.tree import ParentRule, build_tree
 from cofire.structure.tree_comparison import score_trees
-from cofire.structure.tree_fit import Hierarchy, TreeSettings, checked_sizes, grow
+from cofire.structure.tree_fit import checked_sizes, grow
 from cofire.structure.tree_labels import NodeReading, label_tree, read_level, training_rows
+from cofire.structure.tree_levels import Hierarchy, TreeSettings
 
 _logger = logging.getLogger(__name__)
 

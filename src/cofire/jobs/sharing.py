@@ -151,7 +151,7 @@ def _reuse_of(run: Run, site: Site, config: ReuseConfig, progress: Progress) -> 
     features = run.features(site)
     family = {text.label: text.group for text in run.corpus}
     concepts = [
-        feature.concept.concept if feature.concept is not None and feature.concept.sure else None
+        match.concept if (match := feature.concept) is not None and match.names_feature else None
         for feature in features
     ]
     found = measure_reuse(

@@ -42,7 +42,7 @@ def axis(
         first, last = math.log10(low), math.log10(high)
         ticks = _log_ticks(first, last)
 
-        def at(value: float) -> float:
+        def at(value: float | int) -> float:
             return start + (math.log10(value) - first) / (last - first) * (end - start)
 
         return Axis(name, tuple(Tick(round(at(t), 1), f"{t:g}") for t in ticks), "log"), at
@@ -51,7 +51,7 @@ def axis(
     if pad:
         low, high = low - 0.06 * (high - low), high + 0.04 * (high - low)
 
-    def at_linear(value: float) -> float:
+    def at_linear(value: float | int) -> float:
         return start + (value - low) / (high - low) * (end - start)
 
     ticks = _linear_ticks(low, high, whole)

@@ -21,8 +21,8 @@ from cofire.site import Site
 from cofire.store.run import Run
 from cofire.structure.tree import FeatureTree, ParentRule, build_tree
 from cofire.structure.tree_comparison import TreeScore
-from cofire.structure.tree_fit import Hierarchy, LevelFigures
 from cofire.structure.tree_labels import NodeReading, label_tree
+from cofire.structure.tree_levels import Hierarchy, LevelFigures
 from cofire.types import Float, Tensor
 
 FORMAT = "cofire-run-tree"

@@ -25,7 +25,7 @@ from cofire.models.head import Head
 from cofire.models.prefix import Prefix
 from cofire.progress import SILENT, Progress
 from cofire.site import Site
-from cofire.structure.causal import estimate_record
+from cofire.structure.causal_table import estimate_record
 from cofire.structure.neuron_groups import Control, ControlGroups, NeuronGroup
 from cofire.types import Bool, Tensor
 

@@ -145,7 +145,7 @@ def follow_features(
         for lower, higher in pairwise(layers):
             found = link_layers(codes[lower].cpu(), codes[higher].cpu(), text_id, mask, settings)
             paths = None if weights is None else weights.get((lower, higher))
-            steps.append(_step(lower, higher, found, settings, paths))
+            steps.append(_step(lower, higher, found, paths))
             advance(1)
     return Flow(tuple(layers), tuple(steps), settings)
 
@@ -171,34 +171,34 @@ def _step(
     lower: int,
     higher: int,
     found: LayerLinks,
-    settings: LinkSettings,
     weights: WeightLinks | None,
 ) -> Step:
     wired = None if weights is None else np.abs(weights.cosine) > weights.null_quantile
+    linked, heldout = found.linked, found.heldout
     links = tuple(
         Link(
             int(i),
             int(j),
             float(found.train[i, j]),
-            None if np.isnan(found.heldout[i, j]) else float(found.heldout[i, j]),
+            None if heldout is None else float(heldout[i, j]),  # a link has one
             None if weights is None else float(weights.cosine[i, j]),
             None if wired is None else bool(wired[i, j]),
         )
-        for i, j in zip(*np.nonzero(found.linked), strict=True)
+        for i, j in zip(*np.nonzero(linked), strict=True)
     )
     return Step(
         lower=lower,
         higher=higher,
-        n_lower=found.linked.shape[0],
-        n_higher=found.linked.shape[1],
+        n_lower=linked.shape[0],
+        n_higher=linked.shape[1],
         links=links,
-        fates=_fates(found.linked),
-        origins=_origins(found.linked),
+        fates=_fates(linked),
+        origins=_origins(linked),
         null_quantile=found.null_quantile,
         least=found.least,
-        counts=tuple(_counts(found, settings, value) for value in SENSITIVITY),
-        wired_share=None if wired is None or not links else float(wired[found.linked].mean()),
-        wired_others=None if wired is None else float(wired[~found.linked].mean()),
+        counts=tuple(_counts(found, value) for value in SENSITIVITY),
+        wired_share=None if wired is None or not links else float(wired[linked].mean()),
+        wired_others=None if wired is None else float(wired[~linked].mean()),
     )
 
 
@@ -225,12 +225,9 @@ def _origins(linked: np.ndarray) -> tuple[Origin, ...]:
     return tuple(seen_from_above[fate] for fate in _fates(linked.T))
 
 
-def _counts(found: LayerLinks, settings: LinkSettings, correlation: float) -> dict[str, float]:
+def _counts(found: LayerLinks, correlation: float) -> dict[str, float]:
     """Links and fates if the least correlation were another."""
-    with np.errstate(invalid="ignore"):
-        linked = found.train >= max(correlation, found.null_quantile)
-        if not np.isnan(found.heldout).all():
-            linked &= found.heldout >= settings.confirmation * correlation
+    linked = found.linked_at(correlation)
     fates, origins = _fates(linked), _origins(linked)
     return {
         "correlation": correlation,

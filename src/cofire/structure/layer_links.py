@@ -51,18 +51,34 @@ class LayerLinks:
 
     Attributes:
         train: correlation of codes over training tokens; NaN where a code never varies.
-        heldout: over held-out tokens; NaN likewise, or where there are none.
+        heldout: over held-out tokens; NaN likewise. None where there are no held-out tokens.
         null_quantile: the correlation above which so few pairs of shuffled codes lie that the links
             hold no more than the allowed share of false ones; infinite where there is none.
-        least: the larger of ``null_quantile`` and the correlation asked for.
-        linked: True for links.
+        settings: when a pair counts as linked.
     """
 
     train: Float[np.ndarray, "features _"]
-    heldout: Float[np.ndarray, "features _"]
+    heldout: Float[np.ndarray, "features _"] | None
     null_quantile: float
-    least: float
-    linked: Bool[np.ndarray, "features _"]
+    settings: LinkSettings
+
+    @property
+    def least(self) -> float:
+        """The larger of ``null_quantile`` and the correlation asked for."""
+        return max(self.settings.correlation, self.null_quantile)
+
+    @property
+    def linked(self) -> Bool[np.ndarray, "features _"]:
+        """True for links."""
+        return self.linked_at(self.settings.correlation)
+
+    def linked_at(self, correlation: float) -> Bool[np.ndarray, "features _"]:
+        """True for what would be links if this were the least correlation."""
+        with np.errstate(invalid="ignore"):
+            linked = self.train >= max(correlation, self.null_quantile)
+            if self.heldout is not None:
+                linked &= self.heldout >= self.settings.confirmation * correlation
+        return np.asarray(linked)
 
 
 def link_layers(
@@ -104,16 +120,11 @@ def link_layers(
     orders = (shuffled_texts(text_id[~heldout], rng) for _ in range(settings.shuffles))
     null = np.concatenate([_products(first, second[order]).ravel() for order in orders])
     quantile = _limit(train.ravel(), null[~np.isnan(null)], settings)
-    least = max(settings.correlation, quantile)
-    with np.errstate(invalid="ignore"):
-        linked = train >= least
-    confirmed = np.full_like(train, np.nan)
+    confirmed = None
     if heldout.any():
         mask = torch.from_numpy(heldout)
         confirmed = correlations(lower[mask], higher[mask])
-        with np.errstate(invalid="ignore"):
-            linked &= confirmed >= settings.confirmation * settings.correlation
-    return LayerLinks(train, confirmed, quantile, least, linked)
+    return LayerLinks(train, confirmed, quantile, settings)
 
 
 def shuffled_texts(

@@ -8,7 +8,8 @@ from jaxtyping import Int
 
 from cofire.corpus import Corpus
 from cofire.errors import InputError
-from cofire.interpret.concepts import ConceptMatch, concept_profile
+from cofire.interpret.concepts import ConceptMatch
+from cofire.structure.granularity import best_names
 from cofire.types import CodeMatrix
 
 
@@ -35,9 +36,9 @@ def concept_members(
     """Features that may be named after a concept or after one of its details.
 
     A feature stands for the label that it selects best on training texts, of all labels of the
-    corpus, once with the concept as one label and once with its details as labels of their own;
-    the finer one where that is selected better. It counts only where held-out texts confirm it and
-    enough of its strong firings fall there (``ConceptMatch.names_feature``).
+    corpus, with the concept as one label or with its details as labels of their own
+    (``best_names``). It counts only where held-out texts confirm it and enough of its strong
+    firings fall there (``ConceptMatch.names_feature``).
 
     Args:
         codes: [rows features] of all rows.
@@ -56,21 +57,16 @@ def concept_members(
         hint = f"did you mean {close[0]!r}?" if close else f"they have {_some(corpus.concepts)}."
         raise InputError(f"The texts of this run have no concept {concept!r}; {hint}")
     details = {text.detail for text in corpus if text.label == concept and text.detail}
-    whole = concept_profile(codes, text_id, corpus).best
     finer = Corpus(
         replace(text, label=text.detail) if text.label == concept and text.detail else text
         for text in corpus
     )
-    parts = concept_profile(codes, text_id, finer).best if details else whole
-    found = []
-    for feature, (coarse, fine) in enumerate(zip(whole, parts, strict=True)):
-        of_concept = _named(coarse, {concept})
-        of_detail = _named(fine, details)
-        if of_detail and (not of_concept or of_detail.auroc_train > of_concept.auroc_train):
-            found.append(Member(feature, of_detail.concept, True, of_detail))
-        elif of_concept:
-            found.append(Member(feature, concept, False, of_concept))
-    return found
+    matches = best_names(codes, text_id, [finer, corpus] if details else [corpus])
+    return [
+        Member(feature, match.concept, match.concept in details, match)
+        for feature, match in enumerate(matches)
+        if match is not None and match.concept in {concept, *details} and match.names_feature
+    ]
 
 
 def best_of_each(members: list[Member]) -> list[Member]:
@@ -81,10 +77,6 @@ def best_of_each(members: list[Member]) -> list[Member]:
         if known is None or member.match.auroc_train > known.match.auroc_train:
             best[member.name] = member
     return sorted(best.values(), key=lambda member: member.feature)
-
-
-def _named(match: ConceptMatch | None, names: set[str]) -> ConceptMatch | None:
-    return match if match is not None and match.concept in names and match.names_feature else None
 
 
 def _some(names: list[str]) -> str:

@@ -118,7 +118,8 @@ class ControlGroups:
         """Directions of as many neurons as the group has.
 
         Raises:
-            InputError: for a control of another name.
+            InputError: for a control of another name, or when the features leave too few neurons
+                for ``magnitude``.
         """
         if control not in CONTROLS:
             raise InputError(f"Unknown control {control!r}; use one of {', '.join(CONTROLS)}.")
@@ -142,6 +143,11 @@ class ControlGroups:
 
     def _alike(self, place: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """For every neuron a free one of about its magnitude, none twice."""
+        if len(self._free) < len(place):
+            raise InputError(
+                f"The features leave {len(self._free)} neurons free, too few to compare a group of "
+                f"{len(place)} with; name fewer features, or let fewer neurons count (--keep)."
+            )
         left = self._free[np.argsort(self._magnitudes[self._free], kind="stable")]
         chosen = np.empty(len(place), np.int64)
         for i in rng.permutation(len(place)):

@@ -16,9 +16,10 @@ from jaxtyping import Int
 from cofire.activations import TokenTable
 from cofire.corpus import NEUTRAL, Corpus, Text
 from cofire.errors import InputError
-from cofire.interpret.concepts import ConceptMatch, concept_profile
+from cofire.interpret.concepts import ConceptMatch
 from cofire.interpret.contexts import Context, ContextFinder, firing_types
 from cofire.interpret.labels import offline_label
+from cofire.structure.granularity import best_names
 from cofire.structure.nestings import Nesting, finest_name
 from cofire.structure.tree import FeatureTree
 from cofire.types import CodeMatrix
@@ -101,23 +102,15 @@ def nested_matches(
 ) -> list[ConceptMatch | None]:
     """For every feature the name it selects best, of details, labels and all they lie within.
 
-    Chosen by AUROC on training texts; of names that select alike, the finest. As with single
-    concepts, held-out texts then judge the choice.
+    Chosen on training texts (``best_names``); held-out texts then judge the choice.
 
     Args:
         codes: [rows features] of all rows.
         text_id: text of every row.
         corpus: the texts.
-        nesting: what lies within what.
+        nesting: what lies within what, details of the texts included (``nesting_of``).
     """
-    best: list[ConceptMatch | None] = [None] * codes.shape[1]
-    for relabelled in _granularities(corpus, nesting):
-        matches = concept_profile(codes, text_id, relabelled).best
-        for i, match in enumerate(matches):
-            known = best[i]
-            if match is not None and (known is None or match.auroc_train > known.auroc_train):
-                best[i] = match
-    return best
+    return best_names(codes, text_id, _granularities(corpus, nesting))
 
 
 def label_tree(tree: FeatureTree, readings: Sequence[Sequence[NodeReading]]) -> FeatureTree:
