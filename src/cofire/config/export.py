@@ -12,9 +12,9 @@ from cofire.config.base import Config, RunFolder
 class ExportConfig(Config):
     """Write the features of a run for another tool.
 
-    saelens: a folder that SAELens opens anywhere. Codes of nonnegative least squares are replaced by
-    a linear encoder with thresholds, fitted to them on the run's rows; what that loses is printed
-    and kept in the folder. The rows come from --activations, or are captured again.
+    saelens: a folder that SAELens opens anywhere. Nonnegative least squares is replaced by a linear
+    encoder with thresholds, fitted to its codes on the run's rows; what that loses is printed and
+    kept in the folder. The rows come from --activations, or are captured again.
     saelens-exact: the same with exact codes; opens in SAELens where cofire is imported too.
     saedashboard: the atoms as a vector set of SAEDashboard.
     neuronpedia: dashboards, uploads and steering vectors (in the residual stream) of Neuronpedia.
@@ -62,9 +62,7 @@ class ExportConfig(Config):
     without_model: Annotated[bool, tyro.conf.FlagCreatePairsOff] = Field(
         False, description="Leave out steering vectors, which need the model (neuronpedia)."
     )
-    window: int | None = Field(
-        None, ge=2, description="Tokens of a window (delphi). Default: 32."
-    )
+    window: int | None = Field(None, ge=2, description="Tokens of a window (delphi). Default: 32.")
     shards: int | None = Field(
         None, ge=1, description="Files to split the features over (delphi). Default: 1."
     )

@@ -12,11 +12,11 @@ there are. M and b minimise, over training rows,
     Σ ½ max(0, z)² − c z,
 
 the loss that matches the rectifier (Auer, Herbster and Warmuth, "Exponentially many local minima
-for single neurons", 1996): convex, with gradient tᵀ (max(0, z) − c), and without flat places where a
-code should be positive and is not. The rectifier's slope is at most 1, so TᵀT bounds the curvature
-and a step is one solve with it; steps are accelerated (Nesterov 1983) and restarted where momentum
-points uphill (O'Donoghue and Candès 2015). Each θ_j is the one with the least squared error of codes
-on the same rows, found exactly by sorting. Nothing is random but the choice of rows.
+for single neurons", 1996): convex, with gradient tᵀ (max(0, z) − c), and without flat places where
+a code should be positive and is not. The rectifier's slope is at most 1, so TᵀT bounds the
+curvature and a step is one solve with it; steps are accelerated (Nesterov 1983) and restarted where
+momentum points uphill (O'Donoghue and Candès 2015). Each θ_j is the one with the least squared
+error of codes on the same rows, found exactly by sorting. Nothing is random but the choice of rows.
 """
 
 from collections.abc import Iterator
@@ -208,8 +208,9 @@ def _fit(
             losses.append(float((z.clamp(min=0).square() / 2 - C * z).double().sum()))
             gradient = (wide.T @ gap).double() + ridge * moving
             following = moving - torch.cholesky_solve(gradient, factor)
-            uphill = bool((gradient * (following - weights)).sum() > 0)
-            momentum, before = (1.0, 1.0) if uphill else ((1 + (1 + 4 * momentum**2) ** 0.5) / 2, momentum)
+            if bool((gradient * (following - weights)).sum() > 0):
+                momentum = 1.0
+            before, momentum = momentum, (1 + (1 + 4 * momentum**2) ** 0.5) / 2
             moving = following + (before - 1) / momentum * (following - weights)
             weights = following
             advance(1)

@@ -2,16 +2,18 @@
 
 One folder a site, named after it, with the files that delphi's ``LatentCache.save_splits`` leaves:
 
-``FIRST_LAST.safetensors``   ``locations`` [codes 3] (window, place in it, feature less FIRST), uint16
-                             or uint32; ``activations`` [codes] float16 (float32 where that overflows);
-                             ``tokens`` [windows length]
+``FIRST_LAST.safetensors``   ``locations`` [codes 3] (window, place in it, feature less FIRST),
+                             uint16 or uint32; ``activations`` [codes] float16 (float32 where that
+                             overflows); ``tokens`` [windows length]
 ``config.json``              its ``CacheConfig`` and the model's name
 
 delphi reads windows of one length. As in its own caches the texts follow one another and are cut
-there: a window may hold the end of one text and the beginning of the next. The special tokens before
-a text are no rows of a run and are left out, and so are the rows after the last whole window.
+there: a window may hold the end of one text and the beginning of the next. The special tokens
+before a text are no rows of a run and are left out, and so are the rows after the last whole window.
 """
 
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +73,7 @@ def write_delphi(
     place.mkdir()
     bounds = np.linspace(0, features, shards + 1).astype(int)
     with progress.task("Writing latents", shards, "shard") as advance:
-        for first, end in zip(bounds[:-1], bounds[1:], strict=True):
+        for first, end in pairwise(bounds.tolist()):
             codes = source.codes[:rows, first:end].float()
             where = torch.nonzero(codes.abs() > _LEAST)
             flat = where[:, 0].numpy()
@@ -85,7 +87,7 @@ def write_delphi(
                 "tokens": tokens,
             }
             file = place / f"{first}_{end - 1}.safetensors"
-            write_atomically(file, lambda path, tensors=tensors: save_file(tensors, path))
+            write_atomically(file, partial(save_file, tensors))
             advance(1)
     config = {
         "dataset_repo": source.data_name,

@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Literal, cast
 
+from cofire.activations import Activations
 from cofire.config import ExportConfig
 from cofire.dictionary import Dictionary
 from cofire.errors import InputError
@@ -16,11 +18,12 @@ from cofire.exports.source import RunSite, chosen_site
 from cofire.exports.tables import TableForm, write_tables
 from cofire.exports.vectors import steering_directions, write_vector_set
 from cofire.interpret.carrying import carry_to_residual
-from cofire.jobs.run_model import model_of
-from cofire.jobs.run_rows import captured_rows, stored_rows
-from cofire.models import LanguageModel
 from cofire.progress import SILENT, Progress
+from cofire.site import Site
 from cofire.store import Run
+
+if TYPE_CHECKING:  # importing transformers takes seconds
+    from cofire.models import LanguageModel
 
 _TAKEN_BY = {  # settings that only some formats know
     "image": ("saelens", "saelens-exact", "saedashboard"),
@@ -83,20 +86,30 @@ class _Task:
     folder: Path
     progress: Progress
 
-    def model(self) -> LanguageModel:
+    @cached_property
+    def model(self) -> "LanguageModel":
         """The run's model."""
+        from cofire.jobs.run_model import model_of  # slow to import
+
         return model_of(self.source.run, self.config.device, self.progress)
+
+    def rows(self, site: Site) -> Activations:
+        """The run's rows at a site, stored or captured again."""
+        from cofire.jobs.run_rows import captured_rows, stored_rows  # slow to import
+
+        if self.config.activations is not None:
+            return stored_rows(self.config.activations, self.source.run, site)
+        return captured_rows(self.source.run, self.model, site, self.progress)
+
+    def carried(self, kind: Literal["mlp_out", "resid_post"]) -> Dictionary:
+        """The dictionary's image in the residual stream."""
+        own = self.source.dictionary
+        return carry_to_residual(own, self.model, kind=kind).to(own.atoms.device)
 
     def dictionary(self) -> Dictionary:
         """The run's dictionary, or its image where that is asked for."""
-        if self.config.image is None:
-            return self.source.dictionary
-        return _carried(self.source.dictionary, self.model(), self.config.image)
-
-
-def _carried(dictionary: Dictionary, model: LanguageModel, kind: Any) -> Dictionary:
-    carried = carry_to_residual(dictionary, model, kind=kind)
-    return carried.to(dictionary.atoms.device)
+        image = self.config.image
+        return self.source.dictionary if image is None else self.carried(image)
 
 
 def _exact(task: _Task) -> tuple[str, ...]:
@@ -108,33 +121,19 @@ def _exact(task: _Task) -> tuple[str, ...]:
 
 
 def _amortised(task: _Task) -> tuple[str, ...]:
-    source, config = task.source, task.config
-    if source.dictionary.encoder != "nnls" and config.image is None:
-        write_sae_lens(source, source.dictionary, task.folder)
+    source, dictionary = task.source, task.dictionary()
+    if dictionary.encoder != "nnls":
+        write_sae_lens(source, dictionary, task.folder)
         return ("The run's own encoder is one of SAELens'; nothing was fitted.",)
-    if source.dictionary.rectify and config.image is None:
+    if dictionary.rectify:
         raise InputError(
             "This method sets negative activations to 0 before it encodes, which no encoder of "
             "SAELens does; use --to saelens-exact."
         )
-    if config.image is None:
-        dictionary, codes = source.dictionary, source.codes
-        rows = (
-            captured_rows(source.run, task.model(), source.site, task.progress)
-            if config.activations is None
-            else stored_rows(config.activations, source.run, source.site)
-        )
-    else:
-        model = task.model()
-        dictionary = _carried(source.dictionary, model, config.image)
-        rows = (
-            captured_rows(source.run, model, dictionary.site, task.progress)
-            if config.activations is None
-            else stored_rows(config.activations, source.run, dictionary.site)
-        )
-        codes = dictionary.encode(rows)
+    rows = task.rows(dictionary.site)
+    codes = source.codes if task.config.image is None else dictionary.encode(rows)
     errors = write_amortised(
-        source, dictionary, rows, codes, task.folder, seed=config.seed, progress=task.progress
+        source, dictionary, rows, codes, task.folder, seed=task.config.seed, progress=task.progress
     )
     return (error_in_words(errors),)
 
@@ -150,8 +149,7 @@ def _neuronpedia(task: _Task) -> tuple[str, ...]:
     source, config = task.source, task.config
     steering = None
     if not config.without_model:
-        needed = source.site.kind == "mlp"
-        image = _carried(source.dictionary, task.model(), "resid_post") if needed else None
+        image = task.carried("resid_post") if source.site.kind == "mlp" else None
         steering = Steering(*steering_directions(source.dictionary, image))
     write_neuronpedia(source, task.folder, source_set=config.source_set, steering=steering)
     if steering is None:

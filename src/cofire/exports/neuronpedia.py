@@ -188,7 +188,9 @@ def _upload(feature: Feature, source: RunSite) -> dict[str, Any]:
     }
 
 
-def _vectors(features: Sequence[Feature], model: str, steering: Steering) -> Iterator[dict[str, Any]]:
+def _vectors(
+    features: Sequence[Feature], model: str, steering: Steering
+) -> Iterator[dict[str, Any]]:
     for feature in features:
         direction = _direction(steering, feature.index)
         if direction:
@@ -215,7 +217,9 @@ def _binned(
     ranks = [1.0, *((a + b) / 2 for a, b in pairwise(QUANTILES)), 0.0]
     bounds = np.quantile(positive, ranks) if len(positive) else np.zeros(len(ranks))
     for context in feature.quantile_contexts:
-        place = int(np.argmin([abs(quantile - (context.quantile or 0.0)) for quantile in QUANTILES]))
+        place = int(
+            np.argmin([abs(quantile - (context.quantile or 0.0)) for quantile in QUANTILES])
+        )
         share = round(ranks[place] - ranks[place + 1], _DIGITS)
         yield context, _short(bounds[place + 1]), _short(bounds[place]), share
 

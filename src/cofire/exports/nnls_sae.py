@@ -34,11 +34,11 @@ class NonnegativeSAEConfig(SAEConfig):
         return NNLS_ARCHITECTURE
 
 
-class NonnegativeSAE(SAE[NonnegativeSAEConfig]):  # type: ignore[misc]
+class NonnegativeSAE(SAE[NonnegativeSAEConfig]):
     """Codes are the argmin over c ≥ 0 of ½‖x − b_dec − c W_dec‖² + penalty · Σc.
 
-    They have no gradient with respect to x. ``W_enc`` is the transposed decoder, for tools that look
-    at encoder directions; it is not what encodes.
+    They have no gradient with respect to x. ``W_enc`` is the transposed decoder, for tools that
+    look at encoder directions; it is not what encodes.
     """
 
     @property

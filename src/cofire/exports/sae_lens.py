@@ -1,8 +1,8 @@
 """A dictionary as a folder of SAELens: with an encoder that opens anywhere, or with exact codes.
 
-A dictionary of nonnegative least squares has no encoder that SAELens knows. It is given an amortised
-one (``amortised.py``), whose error against exact codes is kept in the folder's metadata, or written
-for the architecture that cofire adds to SAELens (``nnls_sae.py``).
+A dictionary of nonnegative least squares has no encoder that SAELens knows. It is given an
+amortised one (``amortised.py``), whose error against exact codes is kept in the folder's metadata,
+or written for the architecture that cofire adds to SAELens (``nnls_sae.py``).
 """
 
 from dataclasses import asdict, replace
