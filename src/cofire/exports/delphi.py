@@ -9,7 +9,7 @@ One folder a site, named after it, with the files that delphi's ``LatentCache.sa
 
 delphi reads windows of one length. As in its own caches the texts follow one another and are cut
 there: a window may hold the end of one text and the beginning of the next. The special tokens
-before a text are no rows of a run and are left out, and so are the rows after the last whole window.
+before a text are no rows of a run and are left out, as are the rows after the last whole window.
 """
 
 from functools import partial

@@ -199,7 +199,7 @@ def _vectors(
                 "layerNumber": steering.site.layer,
                 "hookType": steering.site.name.rsplit(".", 1)[-1],
                 "vector": direction,
-                # Which strength moves the model is for steering to find, not for an export to guess.
+                # Which strength moves the model is for steering to find, not to be guessed here.
                 "vectorDefaultSteerStrength": None,
                 "vectorLabel": f"{feature.index} {feature.label}".strip(),
             }
@@ -217,9 +217,8 @@ def _binned(
     ranks = [1.0, *((a + b) / 2 for a, b in pairwise(QUANTILES)), 0.0]
     bounds = np.quantile(positive, ranks) if len(positive) else np.zeros(len(ranks))
     for context in feature.quantile_contexts:
-        place = int(
-            np.argmin([abs(quantile - (context.quantile or 0.0)) for quantile in QUANTILES])
-        )
+        own = context.quantile or 0.0
+        place = min(range(len(QUANTILES)), key=lambda i: abs(QUANTILES[i] - own))
         share = round(ranks[place] - ranks[place + 1], _DIGITS)
         yield context, _short(bounds[place + 1]), _short(bounds[place]), share
 
