@@ -16,13 +16,13 @@ class ExportConfig(Config):
     encoder with thresholds, fitted to its codes on the run's rows; what that loses is printed and
     kept in the folder. The rows come from --activations, or are captured again.
     saelens-exact: the same with exact codes; opens in SAELens where cofire is imported too.
-    saedashboard: the atoms as a vector set of SAEDashboard.
-    neuronpedia: dashboards, uploads and steering vectors (in the residual stream) of Neuronpedia.
+    saedashboard: directions in the residual stream, as a vector set of SAEDashboard.
+    neuronpedia: dashboards, uploads and steering vectors of Neuronpedia.
     delphi: codes as cached latents of EleutherAI's delphi.
     csv, parquet: features, contexts, neurons, tokens, concepts, texts, and codes in long form.
 
-    Features of MLP neurons live among those neurons (hook_post); --image resid_post exports their
-    images in the residual stream, through W_out, instead.
+    Features of MLP neurons live among those neurons (hook_post). Their directions in the residual
+    stream are images through W_out, which need the model; --image makes an SAE of the images.
 
     Examples:
 
@@ -47,8 +47,8 @@ class ExportConfig(Config):
     )
     image: Literal["resid_post", "mlp_out"] | None = Field(
         None,
-        description="Export the images of MLP features at this site of their layer "
-        "(saelens, saelens-exact, saedashboard).",
+        description="Export the images of MLP features at this site of their layer (saelens, "
+        "saelens-exact).",
     )
     activations: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = Field(
         None, description="Folder of `cofire capture` with the run's rows (saelens)."

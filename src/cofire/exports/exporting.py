@@ -11,12 +11,12 @@ from cofire.config import ExportConfig
 from cofire.dictionary import Dictionary
 from cofire.errors import InputError
 from cofire.exports.delphi import WINDOW, write_delphi
-from cofire.exports.folder import check_free, new_folder, write_about
-from cofire.exports.neuronpedia import Steering, write_neuronpedia
+from cofire.exports.folder import check_free, new_folder
+from cofire.exports.neuronpedia import write_neuronpedia
 from cofire.exports.sae_lens import error_in_words, write_amortised, write_sae_lens
 from cofire.exports.source import RunSite, chosen_site
 from cofire.exports.tables import TableForm, write_tables
-from cofire.exports.vectors import steering_directions, write_vector_set
+from cofire.exports.vectors import Directions, residual_directions, write_vector_set
 from cofire.interpret.carrying import carry_to_residual
 from cofire.progress import SILENT, Progress
 from cofire.site import Site
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # importing transformers takes seconds
     from cofire.models import LanguageModel
 
 _TAKEN_BY = {  # settings that only some formats know
-    "image": ("saelens", "saelens-exact", "saedashboard"),
+    "image": ("saelens", "saelens-exact"),
     "activations": ("saelens",),
     "source_set": ("neuronpedia",),
     "without_model": ("neuronpedia",),
@@ -106,6 +106,12 @@ class _Task:
         own = self.source.dictionary
         return carry_to_residual(own, self.model, kind=kind).to(own.atoms.device)
 
+    def directions(self) -> Directions:
+        """The features' directions in the residual stream."""
+        own = self.source.dictionary
+        image = self.carried("resid_post") if own.site.kind == "mlp" else None
+        return residual_directions(own, image)
+
     def dictionary(self) -> Dictionary:
         """The run's dictionary, or its image where that is asked for."""
         image = self.config.image
@@ -139,23 +145,25 @@ def _amortised(task: _Task) -> tuple[str, ...]:
 
 
 def _vector_set(task: _Task) -> tuple[str, ...]:
-    dictionary = task.dictionary()
-    write_vector_set(task.source, dictionary, task.folder)
-    write_about(task.folder, {**task.source.facts(), "hook_name": dictionary.site.name})
-    return ("SAEDashboard shows inner products with the atoms, not codes.",)
+    directions = task.directions()
+    write_vector_set(task.source, directions, task.folder)
+    shown = "SAEDashboard shows inner products with them, not codes."
+    return (_in_words("Vectors", directions), shown)
 
 
 def _neuronpedia(task: _Task) -> tuple[str, ...]:
-    source, config = task.source, task.config
-    steering = None
-    if not config.without_model:
-        image = task.carried("resid_post") if source.site.kind == "mlp" else None
-        steering = Steering(*steering_directions(source.dictionary, image))
-    write_neuronpedia(source, task.folder, source_set=config.source_set, steering=steering)
+    steering = None if task.config.without_model else task.directions()
+    write_neuronpedia(
+        task.source, task.folder, source_set=task.config.source_set, steering=steering
+    )
     if steering is None:
         return ("Steering vectors were left out.",)
-    through = " are images through W_out," if source.site.kind == "mlp" else ""
-    return (f"Steering vectors{through} of unit length, for {steering.site.name}.",)
+    return (_in_words("Steering vectors", steering),)
+
+
+def _in_words(what: str, directions: Directions) -> str:
+    origin = " are images of MLP features through W_out," if directions.image else ""
+    return f"{what}{origin} of unit length, for {directions.site.name}."
 
 
 def _delphi(task: _Task) -> tuple[str, ...]:

@@ -14,7 +14,6 @@ feature without a steering direction has no line in ``steering.jsonl``.
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,12 @@ import numpy as np
 from cofire.errors import InputError
 from cofire.exports.folder import write_about, write_json
 from cofire.exports.source import RunSite
+from cofire.exports.vectors import Directions, about_directions
 from cofire.interpret.contexts import QUANTILES, Context
 from cofire.interpret.reading import Feature
 from cofire.interpret.vocabulary import TokenWeight
-from cofire.site import Site
 from cofire.store.archive import write_atomically
-from cofire.types import Float, Tensor
+from cofire.types import Float
 
 FEATURES_A_BATCH = 128
 """The most that Neuronpedia takes in one upload."""
@@ -40,21 +39,8 @@ _TOP = (-1.0, -1.0)  # bin_min and bin_contains of top contexts, as SAEDashboard
 _DIGITS = 6  # significant ones; codes are float32
 
 
-@dataclass(frozen=True)
-class Steering:
-    """Directions that Neuronpedia can steer along.
-
-    Attributes:
-        site: ``resid_pre`` or ``resid_post`` of a layer.
-        directions: [features d_model], of unit length, or zero where a feature has none.
-    """
-
-    site: Site
-    directions: Float[Tensor, "features d_model"]
-
-
 def write_neuronpedia(
-    source: RunSite, folder: Path, *, source_set: str | None = None, steering: Steering | None
+    source: RunSite, folder: Path, *, source_set: str | None = None, steering: Directions | None
 ) -> None:
     """Write all three kinds of file.
 
@@ -109,18 +95,12 @@ def write_neuronpedia(
             **source.facts(),
             "source_set": name,
             "source": source_id,
-            "steering": None
-            if steering is None
-            else {
-                "hook_name": steering.site.name,
-                "unit_length": True,
-                "image_of_mlp_neurons": source.site.kind == "mlp",
-            },
+            "steering": None if steering is None else about_directions(steering),
         },
     )
 
 
-def _dashboard(feature: Feature, source: RunSite, steering: Steering | None) -> dict[str, Any]:
+def _dashboard(feature: Feature, source: RunSite, steering: Directions | None) -> dict[str, Any]:
     positive = _positive(source, feature)
     heights, edges = np.histogram(positive, bins=_BARS) if len(positive) else ((), (0.0,))
     neurons = feature.neurons[:_NEURONS] if source.site.kind == "mlp" else ()
@@ -189,7 +169,7 @@ def _upload(feature: Feature, source: RunSite) -> dict[str, Any]:
 
 
 def _vectors(
-    features: Sequence[Feature], model: str, steering: Steering
+    features: Sequence[Feature], model: str, steering: Directions
 ) -> Iterator[dict[str, Any]]:
     for feature in features:
         direction = _direction(steering, feature.index)
@@ -233,8 +213,8 @@ def _logits(tokens: Sequence[TokenWeight]) -> list[dict[str, Any]]:
     return [{"token": one.token, "value": _short(one.logit)} for one in tokens]
 
 
-def _direction(steering: Steering, feature: int) -> list[float]:
-    direction = steering.directions[feature]
+def _direction(steering: Directions, feature: int) -> list[float]:
+    direction = steering.vectors[feature]
     return [_short(value) for value in direction.tolist()] if bool(direction.any()) else []
 
 

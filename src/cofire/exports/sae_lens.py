@@ -100,7 +100,7 @@ def error_in_words(errors: dict[str, EncoderError | None]) -> str:
 
 def _metadata(source: RunSite, dictionary: Dictionary) -> dict[str, Any]:
     return {
-        "prepend_bos": bool(source.run.config.get("bos", True)),
+        "prepend_bos": source.bos,
         "dataset_path": source.data_name or None,
         "cofire_run": dict(source.facts()) | {"space": _space(dictionary)},
     }

@@ -66,6 +66,16 @@ class RunSite:
         """True for the rows of training texts."""
         return training_rows(self.tokens, self.run.corpus)
 
+    @property
+    def names(self) -> list[str]:
+        """Number and label of every feature."""
+        return [f"{feature.index} {feature.label}".strip() for feature in self.features]
+
+    @property
+    def bos(self) -> bool:
+        """Whether the model's BOS token stood before every text."""
+        return bool(self.run.config.get("bos", True))
+
     def named_model(self) -> str:
         """The model's name, for a format that cannot do without.
 

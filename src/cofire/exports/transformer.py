@@ -47,8 +47,7 @@ class DictionaryTransformer(TransformerMixin, BaseEstimator):
             InputError: when there is no such layer, or several and none was named.
         """
         source = RunSite(run, chosen_site(run, layer))
-        names = tuple(f"{feature.index} {feature.label}".strip() for feature in source.features)
-        return cls(source.dictionary, names)
+        return cls(source.dictionary, tuple(source.names))
 
     @property
     def components_(self) -> Float[np.ndarray, "features channels"]:
