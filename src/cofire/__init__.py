@@ -6,12 +6,15 @@ Everything here is imported when it is first used, so that ``import cofire`` cos
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from cofire.on_import import when_imported
+
 if TYPE_CHECKING:
     from cofire.activations import Activations
     from cofire.baselines import load_public_sae, load_sae, save_sae
     from cofire.config import (
         CaptureConfig,
         CompareConfig,
+        ExportConfig,
         FitConfig,
         PathConfig,
         SweepConfig,
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from cofire.evaluation.stability import split_halves, stability
     from cofire.evaluation.steering import Steering
     from cofire.evaluation.steering_records import SteeringCell, SteeringSettings, plan_cells
+    from cofire.exports import DictionaryTransformer, export_run
     from cofire.factorization import SemiNMF
     from cofire.interpret.carrying import carry_to_residual
     from cofire.interpret.reading import Feature, FeatureSet, read_features
@@ -54,6 +58,8 @@ _HOME = {
     "CompareFolder": "cofire.store",
     "Corpus": "cofire.corpus",
     "Dictionary": "cofire.dictionary",
+    "DictionaryTransformer": "cofire.exports",
+    "ExportConfig": "cofire.config",
     "Feature": "cofire.interpret.reading",
     "FeatureSet": "cofire.interpret.reading",
     "FitConfig": "cofire.config",
@@ -79,6 +85,7 @@ _HOME = {
     "describe_features": "cofire.evaluation.described",
     "detect": "cofire.evaluation.detection",
     "diagnose": "cofire.evaluation.diagnosis",
+    "export_run": "cofire.exports",
     "judge_steered": "cofire.jobs.steering",
     "labelled_sentences": "cofire.evaluation.detection_sentences",
     "load_corpus": "cofire.data",
@@ -100,6 +107,13 @@ _HOME = {
 }
 
 __all__ = list(_HOME)
+
+
+def _teach_sae_lens() -> None:
+    import_module("cofire.exports.nnls_sae").register()
+
+
+when_imported("sae_lens", _teach_sae_lens)
 
 
 def __getattr__(name: str) -> Any:

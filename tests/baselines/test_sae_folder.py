@@ -133,6 +133,7 @@ def test_an_sae_for_rows_of_another_width_is_refused_when_it_encodes():
 
 
 def test_only_what_saelens_computes_is_written(tmp_path):
-    with pytest.raises(InputError, match="no dictionary with the encoder 'nnls'"):
-        save_sae(Dictionary(torch.eye(3), SITE), tmp_path)
+    linear = Dictionary(torch.eye(3), SITE, encoder="linear", encoder_weight=torch.eye(3))
+    with pytest.raises(InputError, match="no dictionary with the encoder 'linear'"):
+        save_sae(linear, tmp_path)
     assert not any(tmp_path.iterdir())

@@ -6,6 +6,8 @@ Read and written without SAELens. Codes are those of SAELens' ``encode``, in flo
     topk      the k largest of those; with ``rescale_acts_by_decoder_norm`` each is multiplied by
               the norm of its decoder row before, which is folded into the weights here
     jumprelu  those above ``threshold``
+    cofire-nnls  exact nonnegative least squares against W_dec, no W_enc; SAELens knows it where
+              cofire is imported beside it (``cofire.exports.nnls_sae``)
 
 with x' = x - b_dec, or x where ``apply_b_dec_to_input`` is false.
 """
@@ -26,7 +28,15 @@ from cofire.types import Tensor
 CONFIG_FILE = "cfg.json"
 WEIGHTS_FILE = "sae_weights.safetensors"
 
-_ENCODERS: dict[str, EncoderKind] = {"standard": "relu", "topk": "topk", "jumprelu": "jumprelu"}
+NNLS_ARCHITECTURE = "cofire-nnls"
+"""What nonnegative least squares is called among SAELens' architectures."""
+
+_ENCODERS: dict[str, EncoderKind] = {
+    "standard": "relu",
+    "topk": "topk",
+    "jumprelu": "jumprelu",
+    NNLS_ARCHITECTURE: "nnls",
+}
 _ARCHITECTURES = {encoder: name for name, encoder in _ENCODERS.items()}
 _FORMAT_VERSION = "6.0.0"  # first SAELens version with these files; readers branch on it
 _UNFOLDED = {
@@ -85,7 +95,8 @@ def sae_dictionary(
     architecture = str(config.get("architecture", "standard"))
     _refuse_what_is_not_computed(architecture, config)
     site = _own_site(config, site)
-    names = ["W_enc", "W_dec", "b_enc", "b_dec"]
+    exact_codes = architecture == NNLS_ARCHITECTURE
+    names = ["W_dec", "b_dec"] if exact_codes else ["W_enc", "W_dec", "b_enc", "b_dec"]
     names += ["threshold"] if architecture == "jumprelu" else []
     part = {name: _weight(weights, name) for name in names}
     if part["W_dec"].ndim != 2:
@@ -94,16 +105,16 @@ def sae_dictionary(
     expected = {"W_enc": (channels, features), "b_enc": (features,), "b_dec": (channels,)}
     expected |= {"threshold": (features,)} if architecture == "jumprelu" else {}
     for name, shape in expected.items():
-        if part[name].shape != shape:
+        if name in part and part[name].shape != shape:
             raise DataError(
                 f"W_dec is {features} features × {channels} channels, which asks for {name} of "
                 f"shape {shape}; it has {tuple(part[name].shape)}."
             )
-    if config.get("rescale_acts_by_decoder_norm"):
+    if config.get("rescale_acts_by_decoder_norm") and not exact_codes:
         norms = part["W_dec"].norm(dim=1).clamp_min(1e-8)  # as SAELens does when it folds them
         part |= {"W_dec": part["W_dec"] / norms[:, None], "W_enc": part["W_enc"] * norms}
         part["b_enc"] = part["b_enc"] * norms
-    if not config.get("apply_b_dec_to_input", True):
+    if not config.get("apply_b_dec_to_input", True) and not exact_codes:
         part["b_enc"] = part["b_enc"] + part["b_dec"] @ part["W_enc"]
     exact = {name: tensor.float().contiguous() for name, tensor in part.items()}
     metadata = config["metadata"]
@@ -111,11 +122,13 @@ def sae_dictionary(
         atoms=exact["W_dec"],
         site=site,
         encoder=_ENCODERS[architecture],
-        encoder_weight=exact["W_enc"],
-        encoder_bias=exact["b_enc"],
+        encoder_weight=exact.get("W_enc"),
+        encoder_bias=exact.get("b_enc"),
         offset=exact["b_dec"],
-        top_k=_top_k(config, features) if architecture == "topk" else None,
+        top_k=_most_active(architecture, config, features),
+        penalty=float(config.get("penalty", 0.0)) if exact_codes else 0.0,
         threshold=exact.get("threshold"),
+        rectify=exact_codes and bool(config.get("rectify", False)),
         provenance={
             "method": "sae",
             "architecture": architecture,
@@ -127,34 +140,39 @@ def sae_dictionary(
     )
 
 
-def save_sae(dictionary: Dictionary, folder: Path | str, *, model: str | None = None) -> None:
+def save_sae(
+    dictionary: Dictionary,
+    folder: Path | str,
+    *,
+    model: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
     """Write a dictionary as a folder that SAELens loads (``SAE.load_from_disk``).
 
     Args:
-        dictionary: with encoder ``relu``, ``topk`` or ``jumprelu``.
+        dictionary: with encoder ``relu``, ``topk`` or ``jumprelu``; one with ``nnls`` is loaded
+            where cofire is imported beside SAELens.
         folder: made when it is not there; files of the two names are replaced.
         model: name of the model, as TransformerLens knows it.
+        metadata: what else to say of it, as plain JSON values.
 
     Raises:
         InputError: when its codes do not come from an SAE's encoder.
     """
-    if dictionary.encoder_weight is None or dictionary.encoder not in _ARCHITECTURES:
+    if dictionary.encoder not in _ARCHITECTURES:
         raise InputError(
             f"SAELens knows no dictionary with the encoder {dictionary.encoder!r}; only "
             f"{', '.join(_ARCHITECTURES)} can be written as an SAE."
         )
-    if dictionary.rectify:
+    if dictionary.rectify and dictionary.encoder != "nnls":
         raise InputError("SAELens knows no SAE that sets negative activations to 0 first.")
     features, channels = dictionary.atoms.shape
     zero = dictionary.atoms.new_zeros
     offset = zero(channels) if dictionary.offset is None else dictionary.offset
     bias = zero(features) if dictionary.encoder_bias is None else dictionary.encoder_bias
-    weights = {
-        "W_enc": dictionary.encoder_weight,
-        "W_dec": dictionary.atoms,
-        "b_enc": bias,
-        "b_dec": offset,
-    }
+    weights = {"W_dec": dictionary.atoms, "b_dec": offset}
+    if dictionary.encoder_weight is not None:
+        weights |= {"W_enc": dictionary.encoder_weight, "b_enc": bias}
     if dictionary.threshold is not None:
         weights["threshold"] = dictionary.threshold
     config: dict[str, Any] = {
@@ -171,9 +189,16 @@ def save_sae(dictionary: Dictionary, folder: Path | str, *, model: str | None = 
             "model_name": model,
             "hook_name": dictionary.site.name,
             "cofire": dict(dictionary.provenance),
+            **(metadata or {}),
         },
     }
-    if dictionary.top_k is not None:
+    if dictionary.encoder == "nnls":
+        config |= {
+            "penalty": dictionary.penalty,
+            "max_active": dictionary.top_k,
+            "rectify": dictionary.rectify,
+        }
+    elif dictionary.top_k is not None:
         config |= {
             "k": min(dictionary.top_k, features),
             "rescale_acts_by_decoder_norm": False,
@@ -256,8 +281,14 @@ def _weight(weights: Mapping[str, Tensor], name: str) -> Tensor:
     return weights[name].detach().double()  # rounded once, after folding
 
 
-def _top_k(config: Mapping[str, Any], features: int) -> int:
-    k = config.get("k")
+def _most_active(architecture: str, config: Mapping[str, Any], features: int) -> int | None:
+    if architecture == NNLS_ARCHITECTURE and config.get("max_active") is None:
+        return None
+    if architecture not in ("topk", NNLS_ARCHITECTURE):
+        return None
+    k = config.get("k" if architecture == "topk" else "max_active")
     if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= features:
-        raise DataError(f"A topk SAE of {features} features needs k from 1 to that; it has {k!r}.")
+        raise DataError(
+            f"A {architecture} SAE of {features} features needs k from 1 to that; it has {k!r}."
+        )
     return k

@@ -48,6 +48,9 @@ _BY_MODULE = {  # module of this package -> command -> its settings and what it 
         "runs": ("RunsConfig", "List runs, paths, weights and activation folders."),
         "methods": ("MethodsConfig", "List the methods that fit takes."),
     },
+    "exporting": {
+        "export": ("ExportConfig", "Write features for SAELens, Neuronpedia, delphi and others."),
+    },
     "serving": {
         "serve": ("ServeConfig", "Read, search and steer features in the browser."),
     },

@@ -13,6 +13,7 @@ from cofire.config.browse import (
 )
 from cofire.config.capture import CAPTURE_SETTINGS, CaptureConfig
 from cofire.config.compare import CompareConfig, SweepConfig
+from cofire.config.export import ExportConfig
 from cofire.config.fit import DemoConfig, FitConfig
 from cofire.config.judge import DoctorConfig, LabelConfig, LlmConfig, SteerConfig
 from cofire.config.path import DEFAULT_PATH, PathConfig
@@ -30,6 +31,7 @@ __all__ = [
     "CoreConfig",
     "DemoConfig",
     "DoctorConfig",
+    "ExportConfig",
     "FeaturesConfig",
     "FitConfig",
     "FlowConfig",

@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-import numpy as np
 import torch
 
-from cofire.activations import Activations
 from cofire.config import TreeConfig
 from cofire.errors import ConvergenceWarning, InputError
+from cofire.jobs.run_rows import stored_rows
 from cofire.progress import SILENT, Progress
 from cofire.site import Site
-from cofire.store import ActivationStore, Run
+from cofire.store import Run
 from cofire.store.tree_parts import StoredTree, load_tree, save_tree
 from cofire.structure.nestings import Nesting, load_nesting, nesting_of
 from cofire.structure.tree import ParentRule, build_tree
@@ -52,7 +51,7 @@ def tree(config: TreeConfig, progress: Progress = SILENT) -> StoredTree:
     corpus, tokens, codes = run.corpus, run.tokens(site), run.codes(site)
     nesting = nesting_of(corpus, None if config.nesting is None else load_nesting(config.nesting))
     training = training_rows(tokens, corpus)
-    rows = None if config.activations is None else _rows(config, run, site)
+    rows = None if config.activations is None else stored_rows(config.activations, run, site)
     with (
         progress.task(f"Growing {name} at {site.name}", 1, "tree") as advance,
         warnings.catch_warnings(record=True) as caught,
@@ -141,34 +140,6 @@ def _kept_settings(config: TreeConfig, settings: TreeSettings) -> dict[str, Any]
         "nesting": None if config.nesting is None else str(config.nesting.resolve()),
         "contexts": config.contexts,
     }
-
-
-def _rows(config: TreeConfig, run: Run, site: Site) -> Activations:
-    """The rows of the run's site.
-
-    Raises:
-        InputError: when the folder does not hold the rows that the run was fitted on.
-    """
-    if config.activations is None:
-        raise InputError("There is no folder of activations.")
-    store = ActivationStore.open(config.activations)
-    if site not in store.sites:
-        held = ", ".join(map(str, store.sites))
-        raise InputError(
-            f"{config.activations} holds {held}, but the run's features are at {site}."
-        )
-    rows, tokens = store.activations(site), run.tokens(site)
-    same = len(rows) == len(tokens) and all(
-        np.array_equal(getattr(rows.tokens, column), getattr(tokens, column))
-        for column in ("text_id", "position", "token_id")
-    )
-    if not same:
-        raise InputError(
-            f"{config.activations} holds other tokens ({len(rows)} rows) than the run "
-            f"({len(tokens)} rows); give the folder that the run was fitted on, or capture its "
-            "texts again."
-        )
-    return rows
 
 
 def _read(
