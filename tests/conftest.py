@@ -1,12 +1,27 @@
 """Shape and type checks for every test, and a tiny model on disk."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from jaxtyping import install_import_hook
 
 # Annotated cofire functions check shapes and types in the tests; before any import of cofire.
 install_import_hook("cofire", "beartype.beartype")
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Chromium; one for all folders of tests, since a process can drive only one playwright."""
+    pytest.importorskip("playwright", reason="needs playwright of the extra dev")
+    from browsing import chromium
+
+    with chromium() as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Stored runs and a real browser for the tests of reports."""
+"""Stored runs and pages of a real browser for the tests of reports."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser
 from visiting import Visit
 
-from browsing import SIZES, chromium
+from browsing import SIZES
 from cofire.report import write_report
 from cofire.store import Run
 from sample_run import make_run
@@ -23,13 +23,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def report(run: Run) -> Path:
     """Its report."""
     return write_report(run)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium."""
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(params=SIZES)

@@ -1,48 +1,27 @@
-"""axe-core, which finds faults of pages for people who use keyboards and screen readers.
-
-It comes from npm and is kept beside pytest's own cache; nothing of it is in the repository.
-"""
+"""axe-core, which finds faults of pages for people who use keyboards and screen readers."""
 
 import os
-import shutil
-import subprocess
-import tarfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Page
 
-PACKAGE = "axe-core@4.14.1"
 SERIOUS = ("serious", "critical")
 
-_INSTALLED = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
+NAMED = "COFIRE_AXE"
+"""The variable that names another copy of the script than the one that the extra dev brings."""
 
 
-def axe_source(cache: Path) -> str:
-    """The script; skips the test when it can be had neither from a file nor from npm."""
-    named = os.environ.get("COFIRE_AXE")
-    for file in filter(None, (named and Path(named), _INSTALLED, cache / "axe.min.js")):
-        if file.is_file():
-            return file.read_text(encoding="utf-8")
-    npm = shutil.which("npm")
-    if npm is None:
-        pytest.skip("axe-core is neither installed nor to be had: there is no npm (COFIRE_AXE)")
-    cache.mkdir(parents=True, exist_ok=True)
-    packed = subprocess.run(
-        [npm, "pack", PACKAGE, "--silent"],
-        cwd=cache,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    if packed.returncode != 0:
-        pytest.skip(f"axe-core cannot be had from npm: {packed.stderr.strip()[-200:]}")
-    with tarfile.open(cache / packed.stdout.split()[-1]) as archive:
-        member = archive.extractfile("package/axe.min.js")
-        assert member is not None
-        (cache / "axe.min.js").write_bytes(member.read())
-    return (cache / "axe.min.js").read_text(encoding="utf-8")
+def axe_source() -> str:
+    """The script; skips the test where there is none."""
+    named = os.environ.get(NAMED)
+    if named is not None:
+        return Path(named).read_text(encoding="utf-8")
+    package = find_spec("axe_playwright_python")
+    if package is None or package.origin is None:
+        pytest.skip("needs axe-playwright-python of the extra dev")
+    return Path(package.origin).with_name("axe.min.js").read_text(encoding="utf-8")
 
 
 def serious_faults(page: Page, source: str) -> list[str]:

@@ -1,48 +1,31 @@
-"""A real run of a tiny random model, served."""
+"""Served runs and their pages; all of these tests are skipped where a server or browser cannot be.
 
-import shutil
-from collections.abc import Iterator
+Without the packages not even the modules of the tests can be imported.
+"""
+
+from collections.abc import Iterable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-pytest.importorskip("fastapi", reason="needs the extra web")
+NEEDED = ("fastapi", "uvicorn", "playwright")
+MISSING = [name for name in NEEDED if find_spec(name) is None]
 
-from asking import Server, serving
-from page_fixtures import browser, desk, explorer, planted, visit  # noqa: F401
-
-from cofire import jobs
-from cofire.config import FitConfig
-from cofire.store import Run
+if not MISSING:
+    from page_fixtures import *  # noqa: F403
+    from run_fixtures import *  # noqa: F403
 
 
-@pytest.fixture(scope="session")
-def stored(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Two layers of eight features, fitted on 300 bundled sentences."""
-    return jobs.fit(
-        FitConfig(
-            model=str(tiny_folder),
-            layers="0,2",
-            limit=300,
-            output=tmp_path_factory.mktemp("runs") / "tiny",
-            n_components=8,
-            sparsity=0.1,
-            max_iter=20,
-            tol=1e-2,
-            device="cpu",
-        )
-    )
+class _Skipped(pytest.Module):
+    """A module of tests that is not even imported."""
+
+    def collect(self) -> Iterable[pytest.Item | pytest.Collector]:
+        pytest.skip(f"needs {', '.join(MISSING)}, of the extras web and dev")
 
 
-@pytest.fixture
-def copied(stored: Run, tmp_path: Path) -> Run:
-    """A copy that a test may change."""
-    return Run.open(shutil.copytree(stored.path, tmp_path / "tiny"))
-
-
-@pytest.fixture(scope="session")
-def server(stored: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The run, served with its model."""
-    copy = shutil.copytree(stored.path, tmp_path_factory.mktemp("served") / "tiny")
-    with serving([copy], device="cpu") as found:
-        yield found
+def pytest_pycollect_makemodule(
+    module_path: Path, parent: pytest.Collector
+) -> pytest.Module | None:
+    """Skip every module while something is missing."""
+    return _Skipped.from_parent(parent, path=module_path) if MISSING else None

@@ -1,4 +1,4 @@
-"""Fixtures of the tests of pages: a browser, and a server with something on every page."""
+"""Fixtures of the tests of pages: open ones, and a server with something on every page."""
 
 import shutil
 from collections.abc import Iterator
@@ -7,24 +7,15 @@ from pathlib import Path
 import pytest
 from asking import Server, serving
 from open_pages import desk, visit
-from playwright.sync_api import Browser
 from stored_results import add_results, lone_results
 
-from browsing import chromium
 from cofire.store import Run
 from hostile_text import hostile_run_at
 from sample_run import make_run
 
-__all__ = ["browser", "desk", "explorer", "planted", "visit"]
+__all__ = ["desk", "explorer", "planted", "visit"]
 
 _STORED_PATH = Path(__file__).parents[1] / "archives" / "path-v1"
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium."""
-    with chromium() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="session")

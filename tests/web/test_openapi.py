@@ -1,12 +1,15 @@
 """Whatever the OpenAPI document allows, and much that it does not, gets an answer it describes."""
 
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import Server
+from asking import Server, serving
 from hypothesis import HealthCheck, given, settings
 
+from cofire.store import Run
 from cofire.web import create_app
 
 schemathesis = pytest.importorskip("schemathesis", reason="needs the extra dev")
@@ -23,6 +26,14 @@ MISTAKABLE = [found for found in OPERATIONS if found.body or list(found.iter_par
 EXCLUDED = schemathesis.checks.CHECKS.get_by_names(["positive_data_acceptance"])
 by_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda found: found.label)
 by_mistakable = pytest.mark.parametrize("operation", MISTAKABLE, ids=lambda found: found.label)
+
+
+@pytest.fixture(scope="module")
+def server(stored: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A copy of its own: some of the requests give labels, which other tests would find."""
+    copy = shutil.copytree(stored.path, tmp_path_factory.mktemp("asked") / "tiny")
+    with serving([copy], device="cpu") as found:
+        yield found
 
 
 def examples(n: int) -> Any:

@@ -46,9 +46,9 @@ def themed(
 
 
 @pytest.fixture(scope="session")
-def axe(request: pytest.FixtureRequest) -> str:
+def axe() -> str:
     """The script of axe-core."""
-    return axe_source(Path(request.config.cache.mkdir("axe-core")))
+    return axe_source()
 
 
 @pytest.mark.parametrize("name", PAGES)

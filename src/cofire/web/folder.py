@@ -30,6 +30,7 @@ MOST_LINES = 20_000
 _KINDS = {  # of results, and the folder that holds them
     "tree": "tree",
     "core": "core",
+    "reuse": "reuse",
     "flow": "flow",
     "weights": "weights",
     "comparisons": "compare",
@@ -135,7 +136,8 @@ def _twins(shelf: Shelf, results: Results, cards: list[RunCard]) -> Iterator[tup
                 yield f"{place}/{index}", reading.feature_page(card.run, layer, index)
     for kind, stored_as in _KINDS.items():
         found = [_exported(card) for card in results.cards(stored_as, shelf.folders)]
-        yield kind, ResultList(kind=kind, results=found)
+        for address in (kind, f"results/{kind}"):
+            yield address, ResultList(kind=kind, results=found)
         for result in found:
             for one in result.documents:
                 yield (

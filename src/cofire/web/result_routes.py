@@ -11,10 +11,10 @@ from cofire.web.records.results import DocumentContent, ResultList, TableContent
 from cofire.web.results import Results
 from cofire.web.shelf import Shelf
 
-KINDS = ("tree", "core", "flow", "weights", "comparisons", "steering", "path")
+KINDS = ("tree", "core", "reuse", "flow", "weights", "comparisons", "steering", "path")
 _STORED_AS = {"comparisons": "compare"}  # /compare is another page
 
-Kind = Literal["tree", "core", "flow", "weights", "comparisons", "steering", "path"]
+Kind = Literal["tree", "core", "reuse", "flow", "weights", "comparisons", "steering", "path"]
 Result = Annotated[str, Path(max_length=220, description="Name of the result.")]
 Document = Annotated[str, Path(max_length=120, description="Name of the document.")]
 Number = Annotated[int | None, Query(ge=-(2**31), le=2**31, description="Only lines with it.")]
@@ -67,6 +67,6 @@ def result_routes(shelf: Shelf, results: Results) -> APIRouter:
             return _list(kind)
 
     for kind in KINDS:
-        if kind not in ("steering",):
+        if kind not in ("steering", "reuse"):
             twin(kind)
     return routes

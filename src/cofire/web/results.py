@@ -1,13 +1,15 @@
 """Results that other commands left in runs or in folders of their own; unknown ones are absent.
 
 A result is a folder of JSON documents and Parquet tables: ``RUN/KIND``, ``RUN/KIND/SITE``, or a
-folder whose manifest says ``cofire-KIND``. Nothing outside these folders is ever read.
+folder whose manifest says ``cofire-KIND``; or one file of a run, ``structure/KIND-NAME.json`` or
+``trees/SITE/NAME.json``. Nothing else is ever read.
 """
 
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from cofire.site import Site
 from cofire.store.archive import MANIFEST
 from cofire.web.records.results import DocumentCard, DocumentContent, ResultCard, TableContent
 from cofire.web.refusals import UnknownError, UnreadableError
+from cofire.web.stored_trees import with_parents
 
 _MOST_JSON = 32 * 1024**2
 """Bytes of a JSON document that is given whole."""
@@ -29,6 +32,16 @@ _FORMAT = re.compile(r"cofire-([a-z]{1,20})")
 _NOT_RESULTS = ("run", "activations", "cell", "labels")
 _ENDINGS = {".json": "json", ".parquet": "table"}
 _READING_ERRORS = (OSError, ValueError, pa.ArrowException, RecursionError)
+_STRUCTURE, _TREES = "structure", "trees"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A result: its name in addresses, the folder it lies in, and its files."""
+
+    name: str
+    folder: Path
+    files: tuple[Path, ...]
 
 
 class Results:
@@ -49,14 +62,12 @@ class Results:
             runs: folders of the runs by their keys.
         """
         found = [
-            _card(folder, kind, name, key)
+            _card(place, kind, key)
             for key, path in runs.items()
-            for name, folder in _in_run(path, kind, key)
+            for place in _in_run(path, kind, key)
         ]
         return found + [
-            _card(folder, kind, name, None)
-            for name, folder in self._alone()
-            if _kind(folder) == kind
+            _card(place, kind, None) for place in self._alone() if _kind(place.folder) == kind
         ]
 
     def document(
@@ -85,15 +96,15 @@ class Results:
             UnknownError: when there is none of this name.
             UnreadableError: when it cannot be read.
         """
-        folders = [f for key, path in runs.items() for f in _in_run(path, kind, key)]
-        folders += [(name, folder) for name, folder in self._alone() if _kind(folder) == kind]
-        for name, folder in folders:
-            for file in _documents(folder) if name == result else ():
-                if _document_name(folder, file) == document:
+        places = [p for key, path in runs.items() for p in _in_run(path, kind, key)]
+        places += [place for place in self._alone() if _kind(place.folder) == kind]
+        for place in places:
+            for file in place.files if place.name == result else ():
+                if _document_name(place, file) == document:
                     return _content(result, document, file, offset, limit, where)
         raise UnknownError(f"There is no {document!r} in {result!r} here; /{kind}.json lists all.")
 
-    def _alone(self) -> Iterator[tuple[str, Path]]:
+    def _alone(self) -> Iterator[_Place]:
         taken: set[str] = set()
         for path in self._paths:
             folders = [path, *(manifest.parent for manifest in sorted(path.glob(f"*/{MANIFEST}")))]
@@ -104,7 +115,7 @@ class Results:
                 while name in taken:
                     name, number = f"{_slug(folder.resolve().name)}-{number}", number + 1
                 taken.add(name)
-                yield name, folder
+                yield _Place(name, folder, tuple(_documents(folder)))
 
 
 def lines_of_feature(path: Path, site: Site, feature: int) -> dict[str, list[dict[str, Any]]]:
@@ -139,15 +150,25 @@ def _is_site(name: str) -> bool:
     return name.startswith("blocks.")
 
 
-def _in_run(path: Path, kind: str, key: str) -> Iterator[tuple[str, Path]]:
+def _in_run(path: Path, kind: str, key: str) -> Iterator[_Place]:
+    yield from _files_of_run(path, kind, key)
     folder = path / kind
     if _is_site(kind) or not folder.is_dir() or not _inside(path, folder):
         return
-    if any(_documents(folder)):
-        yield key, folder
+    if files := tuple(_documents(folder)):
+        yield _Place(key, folder, files)
     for below in sorted(folder.glob("*/")):
-        if below.is_dir() and _inside(path, below) and any(_documents(below)):
-            yield f"{key}~{_slug(below.name)}", below
+        if below.is_dir() and _inside(path, below) and (files := tuple(_documents(below))):
+            yield _Place(f"{key}~{_slug(below.name)}", below, files)
+
+
+def _files_of_run(path: Path, kind: str, key: str) -> Iterator[_Place]:
+    """Results of one file each: what features share, where they go, and their trees."""
+    pattern = f"{_TREES}/*/*.json" if kind == "tree" else f"{_STRUCTURE}/{kind}-*.json"
+    for file in sorted(path.glob(pattern)):
+        if file.is_file() and _inside(path, file):
+            parts = file.relative_to(path).with_suffix("").parts[1:]
+            yield _Place("~".join([key, *map(_slug, parts)]), file.parent, (file,))
 
 
 def _documents(folder: Path) -> Iterator[Path]:
@@ -166,9 +187,9 @@ def _inside(folder: Path, file: Path) -> bool:
     return file.resolve().is_relative_to(folder.resolve())
 
 
-def _document_name(folder: Path, file: Path) -> str:
+def _document_name(place: _Place, file: Path) -> str:
     stem = _slug(file.stem)
-    same = [other for other in _documents(folder) if _slug(other.stem) == stem]
+    same = [other for other in place.files if _slug(other.stem) == stem]
     return stem if same[0] == file else f"{stem}~{same.index(file) + 1}"
 
 
@@ -186,29 +207,29 @@ def _kind(folder: Path) -> str | None:
     return None if match is None or match[1] in _NOT_RESULTS else match[1]
 
 
-def _card(folder: Path, kind: str, name: str, run: str | None) -> ResultCard:
+def _card(place: _Place, kind: str, run: str | None) -> ResultCard:
     documents, problem = [], None
-    for file in _documents(folder):
+    for file in place.files:
         try:
-            documents.append(_document_card(folder, file))
+            documents.append(_document_card(place, file))
         except _READING_ERRORS:
             problem = f"{file} cannot be read; run the command that made it again."
     return ResultCard(
-        result=name,
+        result=place.name,
         kind=kind,
         run=run,
-        path=str(folder),
-        created=_created(folder),
+        path=str(place.folder),
+        created=_created(place.folder),
         documents=documents,
         problem=problem,
     )
 
 
-def _document_card(folder: Path, file: Path) -> DocumentCard:
+def _document_card(place: _Place, file: Path) -> DocumentCard:
     table = None if file.suffix == ".json" else pq.read_metadata(file)
     columns = None if table is None else table.schema.to_arrow_schema().names
     return DocumentCard(
-        document=_document_name(folder, file),
+        document=_document_name(place, file),
         file=file.name,
         type="json" if table is None else "table",
         rows=None if table is None else table.num_rows,
@@ -233,7 +254,7 @@ def _content(
             if file.stat().st_size > _MOST_JSON:
                 raise UnreadableError(f"{file.name} is too large to be shown; open it yourself.")
             text = file.read_text(encoding="utf-8")
-            content = _shown(json.loads(text, parse_constant=lambda _: None))
+            content = _shown(with_parents(file, json.loads(text, parse_constant=lambda _: None)))
             return DocumentContent(result=result, document=document, content=content)
         table = pq.read_table(file)
     except _READING_ERRORS as error:

@@ -1,0 +1,46 @@
+"""A real run of a tiny random model, served."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from asking import Server, serving
+
+from cofire import jobs
+from cofire.config import FitConfig
+from cofire.store import Run
+
+__all__ = ["copied", "server", "stored"]
+
+
+@pytest.fixture(scope="session")
+def stored(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Two layers of eight features, fitted on 300 bundled sentences."""
+    return jobs.fit(
+        FitConfig(
+            model=str(tiny_folder),
+            layers="0,2",
+            limit=300,
+            output=tmp_path_factory.mktemp("runs") / "tiny",
+            n_components=8,
+            sparsity=0.1,
+            max_iter=20,
+            tol=1e-2,
+            device="cpu",
+        )
+    )
+
+
+@pytest.fixture
+def copied(stored: Run, tmp_path: Path) -> Run:
+    """A copy that a test may change."""
+    return Run.open(shutil.copytree(stored.path, tmp_path / "tiny"))
+
+
+@pytest.fixture(scope="session")
+def server(stored: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The run, served with its model."""
+    copy = shutil.copytree(stored.path, tmp_path_factory.mktemp("served") / "tiny")
+    with serving([copy], device="cpu") as found:
+        yield found
