@@ -61,6 +61,7 @@ def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder
     folder = _open(config, model, wanted)
     left = [one for one in wanted if not folder.holds(*one)]
     if not left:
+        folder.write_tables()  # verdicts by the rules of this version
         return folder
     vocabulary = None
     behaviour: HeadBehaviour | None = None

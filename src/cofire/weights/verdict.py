@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 
 from cofire.errors import InputError
 from cofire.weights.evidence import Evidence, Independence, Parts
+from cofire.weights.nulls import AgainstNull
 
 Answer: TypeAlias = Literal["yes", "no", "undecided"]
 PatternName: TypeAlias = Literal[
@@ -266,9 +267,13 @@ def _many_independent(evidence: Evidence, independent: _Finding) -> Pattern:
 
 
 def _sparse_parts(found: Parts | None, parts: _Finding, meaning: Alignment | None) -> Pattern:
+    """Three questions: do parts fit, are they sparse, do they mean something.
+
+    One "no" is enough for "no"; a "yes" takes three, so that what was not measured is undecided.
+    """
     if found is None:
         return Pattern("sparse-parts", "undecided", {}, "NMF was not run.")
-    nearer = min(found.sparsity_rotated, found.sparsity_rescaled, key=lambda held: held.excess)
+    nearer = _nearer_sparsity(found)
     matched = None if meaning is None else meaning.matched.get("nmf")
     figures = {
         "sparsity": nearer.value,
@@ -276,21 +281,36 @@ def _sparse_parts(found: Parts | None, parts: _Finding, meaning: Alignment | Non
         "share off the null's error": min(found.fit_rotated.excess, found.fit_rescaled.excess),
         "parts that match a feature": matched,
     }
-    sparse = (
-        found.sparsity_rotated.beyond
-        and found.sparsity_rescaled.beyond
-        and nearer.excess >= _SPARSER
+    if matched is None:
+        meaningful = _Finding("undecided", "What the parts mean was not measured.")
+    else:
+        meaningful = _by_share(matched, "parts match a feature")
+    questions = (parts, _sparse(found), meaningful)
+    for answer in ("no", "undecided"):
+        for question in questions:
+            if question.answer == answer:
+                return Pattern("sparse-parts", question.answer, figures, question.because)
+    because = f"{_sparse(found).because} {meaningful.because}"
+    return Pattern("sparse-parts", "yes", figures, because)
+
+
+def _sparse(found: Parts) -> _Finding:
+    """Sparser than the parts of either null's matrices, surely and by a margin."""
+    nearer = _nearer_sparsity(found)
+    beyond = found.sparsity_rotated.beyond and found.sparsity_rescaled.beyond
+    large = nearer.excess >= _SPARSER
+    because = (
+        f"Parts are {abs(nearer.excess):.0%} {'sparser' if nearer.excess >= 0 else 'less sparse'} "
+        f"than those of {nearer.null} matrices, the nearer null; that is "
+        f"{'beyond' if beyond else 'not beyond'} both nulls, and {_SPARSER:.0%} would be clear."
     )
-    if parts.answer == "no":
-        return Pattern("sparse-parts", "no", figures, parts.because)
-    if not sparse:
-        because = "Parts are no sparser than those of random matrices."
-        return Pattern("sparse-parts", "no", figures, because)
-    if parts.answer == "undecided" or matched is None:
-        because = parts.because if matched is not None else "Parts are sparse; what they mean "
-        because += "" if matched is not None else "was not measured."
-        return Pattern("sparse-parts", "undecided", figures, because)
-    return _by_share("sparse-parts", figures, matched, "sparse parts match a feature")
+    if beyond and large:
+        return _Finding("yes", because)
+    return _Finding("undecided" if beyond or large else "no", because)
+
+
+def _nearer_sparsity(found: Parts) -> AgainstNull:
+    return min(found.sparsity_rotated, found.sparsity_rescaled, key=lambda held: held.excess)
 
 
 def _few_parts(found: Parts | None, parts: _Finding, rank: int) -> Pattern:
@@ -334,18 +354,17 @@ def _aligned(found: Independence | None, alignment: Alignment | None) -> Pattern
     if svd is not None and ica < svd + _BETTER_THAN_SVD and ica >= _ALIGNED_NO:
         because = f"{ica:.0%} match a feature, hardly more than SVD's {svd:.0%}."
         return Pattern("aligned", "undecided", figures, because)
-    return _by_share("aligned", figures, ica, "stable components match a feature")
+    decided = _by_share(ica, "stable components match a feature")
+    return Pattern("aligned", decided.answer, figures, decided.because)
 
 
-def _by_share(
-    name: PatternName, figures: Mapping[str, float | int | None], share: float, what: str
-) -> Pattern:
+def _by_share(share: float, what: str) -> _Finding:
     answer: Answer = "undecided"
     if share >= _ALIGNED_YES:
         answer = "yes"
     elif share < _ALIGNED_NO:
         answer = "no"
-    return Pattern(name, answer, figures, f"{share:.0%} of the {what}.")
+    return _Finding(answer, f"{share:.0%} of the {what}.")
 
 
 def _structure(independent: Answer, nonnegative: Answer, svd_enough: Answer) -> str:
