@@ -114,7 +114,9 @@ def test_raw_heads_mlps_and_embeddings(
         for head in range(n):
             own = head_matrices(model, layer, head, fold_norm=False)
             for name in ("W_Q", "W_K", "W_V", "W_O"):
-                found.compare(name, getattr(own, name), by_head(getattr(lens, name), layer, head, n))
+                found.compare(
+                    name, getattr(own, name), by_head(getattr(lens, name), layer, head, n)
+                )
             for name, bias in (
                 ("b_Q", own.query_bias),
                 ("b_K", own.key_bias),
@@ -168,7 +170,9 @@ def test_folded_heads(pair: tuple[LanguageModel, Any], record_property: Figures)
             # TransformerLens leaves norms on queries and keys where they are.
             normed = attention_shape(model, layer).normed_scores
             for name in ("W_V",) if normed else ("W_Q", "W_K", "W_V"):
-                found.compare(name, getattr(own, name), by_head(getattr(lens, name), layer, head, n))
+                found.compare(
+                    name, getattr(own, name), by_head(getattr(lens, name), layer, head, n)
+                )
         found.compare("W_in", mlp_weights(model, layer).W_in, lens.W_in[layer])
     if model.name not in OTHER_UNEMBEDDING:
         found.compare("W_U", unembedding(model).rows().T, lens.W_U)

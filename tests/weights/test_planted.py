@@ -9,7 +9,7 @@ import pytest
 
 from cofire.errors import InputError
 from cofire.weights.decompositions import METHODS, decompose
-from cofire.weights.evidence import Settings, examine
+from cofire.weights.examination import Settings, examine
 from cofire.weights.nulls import against
 from cofire.weights.planted import RIGHT_METHOD, STRUCTURES, plant_weights, recovered
 from cofire.weights.verdict import NOT_ESTABLISHED, Alignment, of_layer, verdict

@@ -20,7 +20,7 @@ from cofire.site import parse_layers
 from cofire.store import Run, WeightsFolder
 from cofire.weights.alignment import ResidualFeatures
 from cofire.weights.attention import HeadBehaviour, behaviour_on_repeats
-from cofire.weights.evidence import Settings
+from cofire.weights.examination import Settings
 from cofire.weights.heads import OF_HEADS, Vocabulary, ablated, read_head, weight_matrix
 
 _logger = logging.getLogger(__name__)

@@ -9,7 +9,8 @@ import torch
 
 from cofire.errors import StoreError
 from cofire.weights.decompositions import Decomposition
-from cofire.weights.evidence import Evidence, Examination
+from cofire.weights.evidence import Evidence
+from cofire.weights.examination import Examination
 from cofire.weights.measures import excess_kurtosis, hoyer_sparsity, negentropy
 from cofire.weights.nulls import AgainstNull
 from cofire.weights.verdict import Alignment, Verdict, verdict

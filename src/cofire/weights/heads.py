@@ -16,7 +16,7 @@ from cofire.types import Float, Tensor
 from cofire.weights.ablation import ablate_components
 from cofire.weights.alignment import ResidualFeatures, align
 from cofire.weights.decompositions import Decomposition
-from cofire.weights.evidence import Examination, Settings, examine
+from cofire.weights.examination import Examination, Settings, examine
 from cofire.weights.head_record import (
     ComponentRecord,
     HeadRecord,
@@ -240,4 +240,3 @@ def ablated(
 
 def _words(ends: Sequence[TokenWeight]) -> tuple[str, ...]:
     return tuple(end.token for end in ends)
-
