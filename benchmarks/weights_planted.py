@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from cofire.weights.decompositions import METHODS
-from cofire.weights.evidence import Settings, examine
+from cofire.weights.examination import Settings, examine
 from cofire.weights.planted import STRUCTURES, plant_weights, recovered
 from cofire.weights.verdict import verdict
 from measuring import machine

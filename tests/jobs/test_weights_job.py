@@ -16,6 +16,7 @@ from cofire.models.weights import ov
 from cofire.report import write_weights_pages
 from cofire.store.catalogue import catalogue
 from cofire.store.weights_folder import WeightsFolder
+from cofire.weights.head_record import HeadRecord
 from cofire.weights.verdict import PATTERNS
 
 
@@ -84,6 +85,20 @@ def test_verdicts_are_records_of_the_framework(done):
     assert {"B01.effective_rank", "B07.participation_ratio", "B08.pattern.aligned"} <= metrics
     undecided = [one for one in file["results"] if one["metric_id"] == "B08.pattern.aligned"]
     assert all(one["value"] is None for one in undecided)  # no features were given
+
+
+def test_the_verdict_is_decided_when_a_head_is_read(done):
+    record = done.heads()[0]
+    stale = {**record.record(), "verdict": {"structure": "of an older rule"}}
+    assert HeadRecord.from_record(stale).verdict == record.verdict
+    assert record.record()["verdict"]["structure"] == record.verdict.structure
+
+
+def test_the_command_writes_tables_of_finished_heads_again(settings):
+    folder = jobs.weights(WeightsConfig(**settings))
+    (folder.path / "verdicts.json").unlink()
+    jobs.weights(WeightsConfig(**settings))
+    assert (folder.path / "verdicts.json").is_file()
 
 
 def test_pages_stand_alone(done):

@@ -4,10 +4,13 @@ Its pins differ from cofire's now and then, so that it has an environment of its
 
     python -m venv oracle
     oracle/bin/pip install -e . pytest beartype transformer-lens
-    oracle/bin/python -m pytest tests/oracles
+    oracle/bin/python -m pytest tests/oracles --junitxml figures.xml
+
+``figures.xml`` holds the largest relative difference of every family, which docs/weights.md quotes.
 """
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from cofire.errors import ModelError
 from cofire.models import (
     LanguageModel,
     attention_patterns,
@@ -27,13 +31,24 @@ from cofire.models import (
     qk,
     unembedding,
 )
-from tiny_models import N_LAYERS, tiny_model, train_tokenizer
+from tiny_models import FAMILIES, N_LAYERS, tiny_model, train_tokenizer
 
 pytest.importorskip("transformer_lens", reason="needs an environment with TransformerLens")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
-NAMES = ["gpt2", "llama", "gemma", "gemma2", "qwen2", "qwen3", "gpt_neox", "phi", "phi3"]
+# What TransformerLens cannot split: the grouped queries of newer Falcon models.
+NAMES = [name for name in FAMILIES if name not in ("falcon_new", "qwen3_5_text")]
+GATED = ["qwen3_5_text"]  # heads that hand on no plain values, which cofire refuses to read
+# TransformerLens would believe an entry that means nothing to these architectures.
+UNGROUPED = ("gpt_neox", "gpt_neox_sequential", "opt")
+# Left unfolded by TransformerLens: norms in places that it does not fold from.
+UNFOLDED = ("olmo2", "glm4")
+# It centres no unembedding after a final norm without gains, and folds a factor of the logits in.
+OTHER_UNEMBEDDING = ("olmo", "cohere")
 IDS = torch.tensor([[1, 5, 9, 20, 33, 7, 5, 9, 41, 2]])
+TOLERANCE = 1e-5  # relative, of whole matrices
+
+Figures = Callable[[str, object], None]
 
 
 @pytest.fixture(scope="module", params=NAMES)
@@ -46,13 +61,15 @@ def pair(
         from transformer_lens.model_bridge.sources.transformers import boot
 
     folder: Path = tmp_path_factory.mktemp(request.param)
-    # TransformerLens would believe an entry that means nothing to this architecture.
-    changes = {"num_key_value_heads": None} if request.param == "gpt_neox" else {}
+    changes = {"num_key_value_heads": None} if request.param in UNGROUPED else {}
     tiny_model(request.param, **changes).save_pretrained(folder)
     train_tokenizer(["one two three"]).save_pretrained(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     own = LanguageModel(
-        AutoModelForCausalLM.from_pretrained(folder).float(), tokenizer, name=request.param
+        # TransformerLens runs the eager attention, which of Falcon with ALiBi is another function.
+        AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").float(),
+        tokenizer,
+        name=request.param,
     )
     hf_model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").float()
     return own, boot(str(folder), hf_model=hf_model, tokenizer=tokenizer, device="cpu")
@@ -63,40 +80,81 @@ def by_head(stacked: Tensor, layer: int, head: int, n_heads: int) -> Tensor:
     return stacked[layer, head * stacked.shape[1] // n_heads].detach().float()
 
 
-def close(one: Tensor, other: Tensor) -> None:
-    torch.testing.assert_close(one, other.detach().float(), rtol=1e-4, atol=1e-4)
+def difference(one: Tensor, other: Tensor) -> float:
+    """‖one − other‖ / ‖other‖, of zeros ‖one‖."""
+    assert one.shape == other.shape
+    expected = other.detach().double()
+    size = float(expected.norm())
+    return float((one.double() - expected).norm()) / (size or 1.0)
 
 
-def test_raw_heads_mlps_and_embeddings(pair: tuple[LanguageModel, Any]) -> None:
+class Largest:
+    """The largest difference of each kind of matrix."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, float] = {}
+
+    def compare(self, name: str, one: Tensor, other: Tensor) -> None:
+        self.of[name] = max(self.of.get(name, 0.0), difference(one, other))
+
+    def check(self, record: Figures) -> None:
+        for name, value in self.of.items():
+            record(name, value)
+        assert self.of
+        assert max(self.of.values()) <= TOLERANCE, self.of
+
+
+def test_raw_heads_mlps_and_embeddings(
+    pair: tuple[LanguageModel, Any], record_property: Figures
+) -> None:
     model, lens = pair
+    found = Largest()
     for layer in range(N_LAYERS):
         n = attention_shape(model, layer).n_heads
         for head in range(n):
             own = head_matrices(model, layer, head, fold_norm=False)
             for name in ("W_Q", "W_K", "W_V", "W_O"):
-                close(getattr(own, name), by_head(getattr(lens, name), layer, head, n))
-            close(ov(model, layer, head, fold_norm=False).dense(), lens.OV[layer, head].AB)
-            close(qk(model, layer, head, fold_norm=False).dense(), lens.QK[layer, head].AB)
+                found.compare(
+                    name, getattr(own, name), by_head(getattr(lens, name), layer, head, n)
+                )
+            for name, bias in (
+                ("b_Q", own.query_bias),
+                ("b_K", own.key_bias),
+                ("b_V", own.value_bias),
+            ):
+                if bias.any():
+                    found.compare(name, bias, by_head(getattr(lens, name), layer, head, n))
+                else:
+                    with pytest.raises(AttributeError, match="no such param"):
+                        getattr(lens, name)
+            raw_ov = ov(model, layer, head, fold_norm=False).dense()
+            found.compare("W_OV", raw_ov, lens.OV[layer, head].AB)
+            raw_qk = qk(model, layer, head, fold_norm=False).dense()
+            found.compare("W_QK", raw_qk, lens.QK[layer, head].AB)
         mlp = mlp_weights(model, layer, fold_norm=False)
-        close(mlp.W_in, lens.W_in[layer])
-        close(mlp.W_out, lens.W_out[layer])
+        found.compare("W_in", mlp.W_in, lens.W_in[layer])
+        found.compare("W_out", mlp.W_out, lens.W_out[layer])
         if mlp.W_gate is not None:
-            close(mlp.W_gate, lens.W_gate[layer])
-    raw = unembedding(model, fold_norm=False)
-    close(raw.rows().T, lens.W_U)
+            found.compare("W_gate", mlp.W_gate, lens.W_gate[layer])
+    found.compare("W_U", unembedding(model, fold_norm=False).rows().T, lens.W_U)
     assert embedding(model).n_tokens == len(lens.W_E)
+    found.check(record_property)
 
 
-def test_patterns(pair: tuple[LanguageModel, Any]) -> None:
+def test_patterns(pair: tuple[LanguageModel, Any], record_property: Figures) -> None:
     model, lens = pair
     _, cache = lens.run_with_cache(IDS)
+    found = Largest()
     for layer, pattern in attention_patterns(model, IDS).items():
-        close(pattern, cache[f"blocks.{layer}.attn.hook_pattern"])
+        found.compare("pattern", pattern, cache[f"blocks.{layer}.attn.hook_pattern"])
+    found.check(record_property)
 
 
-def test_folded_heads(pair: tuple[LanguageModel, Any]) -> None:
+def test_folded_heads(pair: tuple[LanguageModel, Any], record_property: Figures) -> None:
     """Last, because it changes what TransformerLens holds."""
     model, lens = pair
+    if model.name in UNFOLDED:
+        pytest.skip(f"TransformerLens folds no norm of {model.name}")
     lens.enable_compatibility_mode(
         disable_warnings=True,
         fold_ln=True,
@@ -104,6 +162,7 @@ def test_folded_heads(pair: tuple[LanguageModel, Any]) -> None:
         center_unembed=False,
         fold_value_biases=False,
     )
+    found = Largest()
     for layer in range(N_LAYERS):
         n = attention_shape(model, layer).n_heads
         for head in range(n):
@@ -111,6 +170,17 @@ def test_folded_heads(pair: tuple[LanguageModel, Any]) -> None:
             # TransformerLens leaves norms on queries and keys where they are.
             normed = attention_shape(model, layer).normed_scores
             for name in ("W_V",) if normed else ("W_Q", "W_K", "W_V"):
-                close(getattr(own, name), by_head(getattr(lens, name), layer, head, n))
-        close(mlp_weights(model, layer).W_in, lens.W_in[layer])
-    close(unembedding(model).rows().T, lens.W_U)
+                found.compare(
+                    name, getattr(own, name), by_head(getattr(lens, name), layer, head, n)
+                )
+        found.compare("W_in", mlp_weights(model, layer).W_in, lens.W_in[layer])
+    if model.name not in OTHER_UNEMBEDDING:
+        found.compare("W_U", unembedding(model).rows().T, lens.W_U)
+    found.check(record_property)
+
+
+@pytest.mark.parametrize("name", GATED)
+def test_heads_without_plain_values_are_refused(name: str) -> None:
+    model = LanguageModel(tiny_model(name), train_tokenizer(["one two three"]), name=name)
+    with pytest.raises(ModelError, match="cannot be read off its weights"):
+        head_matrices(model, 0, 0)

@@ -8,7 +8,7 @@ from cofire.errors import InputError
 from cofire.low_rank import LowRankMatrix
 from cofire.site import Site
 from cofire.weights.alignment import ResidualFeatures, align
-from cofire.weights.evidence import Settings, examine
+from cofire.weights.examination import Settings, examine
 from cofire.weights.nulls import random_frame
 from cofire.weights.planted import plant_weights
 

@@ -8,7 +8,8 @@ import torch
 from cofire.errors import InputError
 from cofire.low_rank import LowRankMatrix
 from cofire.weights import nulls
-from cofire.weights.evidence import Evidence, Settings, examine
+from cofire.weights.evidence import Evidence
+from cofire.weights.examination import Settings, examine
 from cofire.weights.measures import copying_score, excess_kurtosis, fan_out, negentropy
 from cofire.weights.planted import plant_weights
 

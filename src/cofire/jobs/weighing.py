@@ -21,7 +21,7 @@ from cofire.store import Run
 from cofire.store.weights_folder import WeightsFolder
 from cofire.weights.alignment import ResidualFeatures
 from cofire.weights.attention import HeadBehaviour, behaviour_on_repeats
-from cofire.weights.evidence import Settings
+from cofire.weights.examination import Settings
 from cofire.weights.heads import OF_HEADS, Vocabulary, ablated, read_head, weight_matrix
 
 _logger = logging.getLogger(__name__)
@@ -62,6 +62,7 @@ def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder
     folder = _open(config, model, wanted)
     left = [one for one in wanted if not folder.holds(*one)]
     if not left:
+        folder.write_tables()  # verdicts by the rules of this version
         return folder
     vocabulary = None
     behaviour: HeadBehaviour | None = None

@@ -14,7 +14,7 @@ from cofire.report.templating import page_templates
 from cofire.store.archive import write_atomically
 from cofire.store.weights_folder import WeightsFolder, head_line, part_name
 from cofire.weights.head_record import ONE_CHANNEL, ComponentRecord, HeadRecord
-from cofire.weights.measures import WEIGHT_MEASURES
+from cofire.weights.measure_list import WEIGHT_MEASURES
 from cofire.weights.nulls import AgainstNull
 from cofire.weights.verdict import NOT_ESTABLISHED, PATTERNS, of_layer
 

@@ -3,7 +3,8 @@
 Layout, format version 1::
 
     manifest.json                  settings, model, matrices asked for, hardware, checksums
-    heads/9-2.json                 everything about head 2 of layer 9: figures, nulls, verdict
+    heads/9-2.json                 everything about head 2 of layer 9: figures, nulls; its verdict
+                                   is for other readers, cofire decides it anew from the figures
     heads/9-2.safetensors          mixing.METHOD [rows features], components.METHOD
                                    [features channels] of every method
     heads.parquet                  one line a head

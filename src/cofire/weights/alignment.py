@@ -24,7 +24,7 @@ from cofire.errors import InputError
 from cofire.evaluation.discoveries import discoveries
 from cofire.types import AtomMatrix
 from cofire.weights.decompositions import Decomposition
-from cofire.weights.evidence import Examination
+from cofire.weights.examination import Examination
 from cofire.weights.features import Side, match_features, nearest
 from cofire.weights.head_record import NamedMatch
 from cofire.weights.nulls import random_frame

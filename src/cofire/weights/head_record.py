@@ -1,6 +1,6 @@
 """What is written down about one matrix: its evidence, verdict, and a line for every component."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -9,10 +9,11 @@ import torch
 
 from cofire.errors import StoreError
 from cofire.weights.decompositions import Decomposition
-from cofire.weights.evidence import Evidence, Examination
+from cofire.weights.evidence import Evidence
+from cofire.weights.examination import Examination
 from cofire.weights.measures import excess_kurtosis, hoyer_sparsity, negentropy
 from cofire.weights.nulls import AgainstNull
-from cofire.weights.verdict import Alignment, Pattern, Verdict
+from cofire.weights.verdict import Alignment, Verdict, verdict
 
 ONE_CHANNEL = 0.5
 """Share of a direction's squares in its largest channel from which it is a single channel."""
@@ -109,7 +110,6 @@ class HeadRecord:
         head: counted from 0; None for a matrix of the whole layer.
         matrix: which one, such as ``ov``.
         evidence: figures beside their nulls.
-        verdict: the five patterns.
         components: of every method.
         copying: copying score beside its null; None where it has no meaning.
         induction: attention score of an induction head; None where it was not measured.
@@ -122,7 +122,6 @@ class HeadRecord:
     head: int | None
     matrix: str
     evidence: Evidence
-    verdict: Verdict
     components: tuple[ComponentRecord, ...]
     copying: AgainstNull | None = None
     induction: float | None = None
@@ -140,6 +139,15 @@ class HeadRecord:
         return tuple(one for one in self.components if one.method == method)
 
     @property
+    def verdict(self) -> Verdict:
+        """The five patterns, decided from the evidence by the rules of this version."""
+        return verdict(
+            self.evidence,
+            alignment=_stronger(self.alignments, "ica"),
+            meaning=_stronger(self.alignments, "nmf"),
+        )
+
+    @property
     def fan_out(self) -> float | None:
         """Mean share of the vocabulary that the components of SVD write to."""
         known = [one.fan_out for one in self.of_method("svd") if one.fan_out is not None]
@@ -152,12 +160,12 @@ class HeadRecord:
         return median(known) if known else None
 
     def record(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
+        """Plain JSON values, with the verdict for those who read them without cofire."""
+        return {**asdict(self), "verdict": self.verdict.record()}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "HeadRecord":
-        """Put together what ``record`` took apart.
+        """Put together what ``record`` took apart; the verdict is decided anew.
 
         Raises:
             StoreError: when it is no such record.
@@ -165,9 +173,7 @@ class HeadRecord:
         try:
             parts = dict(record)
             parts["evidence"] = Evidence.from_record(parts["evidence"])
-            decided = dict(parts["verdict"])
-            decided["patterns"] = tuple(Pattern(**one) for one in decided["patterns"])
-            parts["verdict"] = Verdict(**decided)
+            parts.pop("verdict", None)
             parts["components"] = tuple(_component(one) for one in parts["components"])
             parts["alignments"] = tuple(Alignment(**one) for one in parts["alignments"])
             if parts["copying"] is not None:
@@ -236,3 +242,10 @@ def _component(record: Mapping[str, Any]) -> ComponentRecord:
         if parts[name] is not None:
             parts[name] = NamedMatch(**parts[name])
     return ComponentRecord(**parts)
+
+
+def _stronger(alignments: Sequence[Alignment], method: str) -> Alignment | None:
+    """The side on which more components of a method match."""
+    if not alignments:
+        return None
+    return max(alignments, key=lambda one: one.matched.get(method) or 0.0)

@@ -16,7 +16,7 @@ from cofire.types import Float, Tensor
 from cofire.weights.ablation import ablate_components
 from cofire.weights.alignment import ResidualFeatures, align
 from cofire.weights.decompositions import Decomposition
-from cofire.weights.evidence import Examination, Settings, examine
+from cofire.weights.examination import Examination, Settings, examine
 from cofire.weights.head_record import (
     ComponentRecord,
     HeadRecord,
@@ -26,7 +26,7 @@ from cofire.weights.measures import fan_out
 from cofire.weights.nulls import AgainstNull
 from cofire.weights.operations import CopyingNull, operations
 from cofire.weights.tokens import TokenReader, TokenStatistics
-from cofire.weights.verdict import Alignment, verdict
+from cofire.weights.verdict import Alignment
 
 MATRICES = ("ov", "qk", "mlp-in", "mlp-gate", "mlp-out")
 """Matrices that can be taken apart; ``ov`` and ``qk`` belong to heads, the others to layers."""
@@ -130,11 +130,6 @@ def read_head(
         head=head,
         matrix=kind,
         evidence=examined.evidence,
-        verdict=verdict(
-            examined.evidence,
-            alignment=_stronger(alignments, "ica"),
-            meaning=_stronger(alignments, "nmf"),
-        ),
         components=tuple(lines),
         copying=copying,
         induction=induction,
@@ -245,10 +240,3 @@ def ablated(
 
 def _words(ends: Sequence[TokenWeight]) -> tuple[str, ...]:
     return tuple(end.token for end in ends)
-
-
-def _stronger(alignments: Sequence[Alignment], method: str) -> Alignment | None:
-    """The side on which more components of a method match."""
-    if not alignments:
-        return None
-    return max(alignments, key=lambda one: one.matched.get(method) or 0.0)

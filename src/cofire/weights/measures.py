@@ -1,16 +1,14 @@
 """Figures of weight matrices and of their components, each with formula, source and an example.
 
 Functions take tensors and give plain numbers or one number a component; nothing here is random.
-``WEIGHT_MEASURES`` says of each what it means; ``nulls`` says what a figure would be by chance.
+``measure_list`` says of each what it means; ``nulls`` says what a figure would be by chance.
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 
 from cofire.errors import InputError
-from cofire.evaluation.measurement import Direction
 from cofire.low_rank import LowRankMatrix
 from cofire.types import Float, Tensor
 
@@ -269,102 +267,3 @@ def _positive(singular_values: Float[Tensor, "rank"]) -> Float[Tensor, "_"]:
     if not len(sigma) or sigma[0] <= 0:
         raise InputError("Figures of a spectrum need a matrix that is not zero.")
     return sigma[sigma > 0]
-
-
-@dataclass(frozen=True)
-class WeightMeasure:
-    """What a figure of weights means.
-
-    Attributes:
-        name: what it is called in tables and files.
-        unit: of its values.
-        direction: which values are better, ``neither`` where a figure only describes.
-        formula: how it is defined.
-        source: paper or framework.
-        null: what it is held against.
-    """
-
-    name: str
-    unit: str
-    direction: Direction
-    formula: str
-    source: str
-    null: str
-
-
-_B = "Mechanistic Validity, metric"
-_SAME_SPECTRUM = "random rotations of the same spectrum"
-_RANDOM = "random weights of the same shape"
-
-WEIGHT_MEASURES = (
-    WeightMeasure("relative-error", "share", "lower", "‖W − W'‖ / ‖W‖", "–", _RANDOM),
-    WeightMeasure(
-        "excess-kurtosis",
-        "1",
-        "neither",
-        "E[y⁴] / E[y²]² − 3",
-        "Hyvärinen & Oja 2000",
-        _SAME_SPECTRUM,
-    ),
-    WeightMeasure(
-        "negentropy",
-        "nats",
-        "neither",
-        "k₁ E[y exp(−y²/2)]² + k₂ (E[exp(−y²/2)] − √½)²",
-        "Hyvärinen 1998, NIPS 10:273",
-        _SAME_SPECTRUM,
-    ),
-    WeightMeasure(
-        "energy-dependence",
-        "1",
-        "lower",
-        "mean |corr(log cosh sᵢ, log cosh sⱼ)|",
-        "Hyvärinen, Hoyer & Inki 2001",
-        "sources with their samples shuffled",
-    ),
-    WeightMeasure(
-        "hoyer-sparsity",
-        "1",
-        "neither",
-        "(√n − ‖x‖₁/‖x‖₂) / (√n − 1)",
-        "Hoyer 2004, JMLR 5:1457",
-        _SAME_SPECTRUM,
-    ),
-    WeightMeasure(
-        "effective-rank",
-        "components",
-        "neither",
-        "exp(H(σ / Σσ))",
-        f"Roy & Vetterli 2007; {_B} B01",
-        _RANDOM,
-    ),
-    WeightMeasure(
-        "participation-ratio", "components", "neither", "(Σσ)² / Σσ²", f"{_B} B07", _RANDOM
-    ),
-    WeightMeasure("top-ratio", "1", "neither", "σ₁ / σ_k", f"{_B} B01", _RANDOM),
-    WeightMeasure(
-        "components-for-90%",
-        "components",
-        "neither",
-        "fewest with Σσ² ≥ 90%",
-        f"{_B} B08",
-        _RANDOM,
-    ),
-    WeightMeasure(
-        "fan-out",
-        "share",
-        "neither",
-        "share of tokens with |cos| > 0.1",
-        f"{_B} B07",
-        "random directions, other heads",
-    ),
-    WeightMeasure(
-        "copying-score",
-        "1",
-        "neither",
-        "Σ Re λ / Σ |λ|",
-        "Elhage et al. 2021",
-        f"{_SAME_SPECTRUM}, other heads",
-    ),
-)
-"""Every figure of this module that a report shows."""

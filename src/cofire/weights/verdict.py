@@ -1,8 +1,7 @@
 """Yes, no or undecided: five patterns that a decomposition of weights may show, by stated rules.
 
-Patterns of the framework Mechanistic Validity (metric B08, ICA / NMF of weights). Every rule asks
-two things, that a figure is beyond its nulls and that it is large; in between it says undecided.
-Limits were chosen on planted matrices of some seeds and tried on others (``planted``).
+Patterns of the framework Mechanistic Validity (metric B08, ICA / NMF of weights), put together from
+what each kind of evidence comes to (``rules``).
 
 ================  =================================================================================
 aligned           ICA components align with features that were found without the weights
@@ -19,8 +18,23 @@ from typing import Any, Literal, TypeAlias
 
 from cofire.errors import InputError
 from cofire.weights.evidence import Evidence, Independence, Parts
+from cofire.weights.rules import (
+    ALIGNED_NO,
+    BETTER_THAN_SVD,
+    FEW,
+    LOW_RANK_NO,
+    LOW_RANK_YES,
+    MANY_NO,
+    MANY_YES,
+    Answer,
+    Finding,
+    independent_sources,
+    matching_share,
+    nearer_sparsity,
+    nonnegative_parts,
+    sparse_parts,
+)
 
-Answer: TypeAlias = Literal["yes", "no", "undecided"]
 PatternName: TypeAlias = Literal[
     "aligned", "sparse-parts", "svd-enough", "many-independent", "few-parts"
 ]
@@ -39,18 +53,6 @@ NOT_ESTABLISHED = (
     "taking it out and measuring the change in next-token predictions."
 )
 """What no verdict of this module establishes."""
-
-_STABLE_YES, _STABLE_NO = 0.5, 0.25  # share of the k components that are stable
-_NEGENTROPY_MARGIN = 0.25  # beyond the mean of the null, as a share of it
-_DEPENDENT = 0.4  # excess of the energy correlation over shuffled samples, as a share of it
-_ALONE_Z = 2.0  # below it nothing speaks for dependence
-_SHARE_YES, _SHARE_NO = 0.45, 0.4  # of the null's error on |W_k| that parts take away
-_LOW_RANK_YES, _LOW_RANK_NO = 0.25, 0.05  # of the null's error that SVD at k takes away
-_SPARSER = 0.1  # than the null's parts, as a share
-_MANY_YES, _MANY_NO = 0.5, 0.25  # components for 90%, as a share of those of random weights
-_FEW = 0.25  # parts, as a share of the rank
-_ALIGNED_YES, _ALIGNED_NO = 0.5, 0.25  # share of stable components that match a feature
-_BETTER_THAN_SVD = 0.1
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,8 @@ def verdict(
         alignment: of the components with features; without it ``aligned`` is undecided.
         meaning: of the NMF parts with magnitudes of features, for ``sparse-parts``.
     """
-    independent = _independent(evidence.independence, evidence.n_components)
-    nonnegative = _nonnegative(evidence.parts)
+    independent = independent_sources(evidence.independence, evidence.n_components)
+    nonnegative = nonnegative_parts(evidence.parts)
     svd = _svd_enough(evidence, independent, nonnegative.answer)
     patterns = (
         _aligned(evidence.independence, alignment),
@@ -151,71 +153,7 @@ def verdict(
     )
 
 
-@dataclass(frozen=True)
-class _Finding:
-    answer: Answer
-    because: str
-    more_than_svd: bool = False  # whether something beyond the nulls is there all the same
-
-
-def _independent(found: Independence | None, n_components: int) -> _Finding:
-    """Stable sources, less Gaussian than either null's, that do not depend on one another."""
-    if found is None:
-        return _Finding("undecided", "ICA was not run.")
-    beyond = found.rotated.beyond and found.rescaled.beyond
-    margin = min(found.rotated.excess, found.rescaled.excess)
-    if not beyond or margin <= 0:
-        return _Finding(
-            "no",
-            "Sources are no less Gaussian than those of random directions with channels of the "
-            "same size.",
-        )
-    share = found.n_stable / n_components
-    more = margin >= _NEGENTROPY_MARGIN
-    if found.n_stable <= found.stable_by_chance or share < _STABLE_NO:
-        return _Finding(
-            "no",
-            f"{found.n_stable} of {n_components} components are stable; fewer than "
-            f"{_STABLE_NO:.0%} is too few.",
-            more,
-        )
-    if found.dependence.beyond and found.dependence.excess >= _DEPENDENT:
-        return _Finding(
-            "no",
-            f"Sources still depend on one another: energies correlate by "
-            f"{found.dependence.value:.3f}, {found.dependence.mean:.3f} by chance.",
-            more,
-        )
-    alone = found.dependence.z is None or found.dependence.z < _ALONE_Z
-    if more and share >= _STABLE_YES and alone:
-        return _Finding(
-            "yes", f"{found.n_stable} of {n_components} components are stable and independent."
-        )
-    return _Finding(
-        "undecided",
-        f"{found.n_stable} of {n_components} components are stable, their negentropy "
-        f"{margin:.0%} beyond the nearer null.",
-        more,
-    )
-
-
-def _nonnegative(found: Parts | None) -> _Finding:
-    """Magnitudes of the best rank-k part of W, far nearer to k parts than either null's."""
-    if found is None:
-        return _Finding("undecided", "NMF was not run.")
-    share = min(found.fit_rotated.excess, found.fit_rescaled.excess)
-    if not (found.fit_rotated.beyond and found.fit_rescaled.beyond) or share < _SHARE_NO:
-        return _Finding(
-            "no",
-            f"Parts take {share:.0%} off the error of random matrices with channels of the same "
-            f"size; below {_SHARE_NO:.0%} is too little.",
-        )
-    if share >= _SHARE_YES:
-        return _Finding("yes", f"Parts take {share:.0%} off the error of random matrices.")
-    return _Finding("undecided", f"Parts take {share:.0%} off the error of random matrices.")
-
-
-def _svd_enough(evidence: Evidence, ica: _Finding, nonnegative: Answer) -> Pattern:
+def _svd_enough(evidence: Evidence, ica: Finding, nonnegative: Answer) -> Pattern:
     error = evidence.spectrum.error
     figures = {
         "error": error.value,
@@ -225,16 +163,16 @@ def _svd_enough(evidence: Evidence, ica: _Finding, nonnegative: Answer) -> Patte
     if "yes" in (ica.answer, nonnegative):
         better = "ICA" if ica.answer == "yes" else "NMF"
         return Pattern("svd-enough", "no", figures, f"{better} finds structure that SVD misses.")
-    if not error.beyond or error.excess < _LOW_RANK_NO:
+    if not error.beyond or error.excess < LOW_RANK_NO:
         because = "W is of no lower rank than random weights: no method finds structure."
         return Pattern("svd-enough", "no", figures, because)
     if ica.more_than_svd:
         because = "Sources are less Gaussian than by chance, though not stable or independent."
         return Pattern("svd-enough", "undecided", figures, because)
-    if "undecided" in (ica.answer, nonnegative) or error.excess < _LOW_RANK_YES:
+    if "undecided" in (ica.answer, nonnegative) or error.excess < LOW_RANK_YES:
         because = (
             f"SVD takes {error.excess:.0%} off the error of random weights "
-            f"({_LOW_RANK_YES:.0%} would be clear); independent {ica.answer}, "
+            f"({LOW_RANK_YES:.0%} would be clear); independent {ica.answer}, "
             f"non-negative {nonnegative}."
         )
         return Pattern("svd-enough", "undecided", figures, because)
@@ -245,7 +183,7 @@ def _svd_enough(evidence: Evidence, ica: _Finding, nonnegative: Answer) -> Patte
     return Pattern("svd-enough", "yes", figures, because)
 
 
-def _many_independent(evidence: Evidence, independent: _Finding) -> Pattern:
+def _many_independent(evidence: Evidence, independent: Finding) -> Pattern:
     needed = evidence.spectrum.components_90
     share = needed.value / needed.mean
     figures: dict[str, float | int | None] = {
@@ -257,18 +195,22 @@ def _many_independent(evidence: Evidence, independent: _Finding) -> Pattern:
         return Pattern("many-independent", "no", figures, independent.because)
     if independent.answer == "undecided":
         return Pattern("many-independent", "undecided", figures, independent.because)
-    if share < _MANY_NO:
+    if share < MANY_NO:
         because = f"Independent, but few: {needed.value:.0f} components hold 90% of W."
         return Pattern("many-independent", "no", figures, because)
     because = f"{needed.value:.0f} components for 90% of W, {needed.mean:.0f} for random weights."
-    answer: Answer = "yes" if share >= _MANY_YES else "undecided"
+    answer: Answer = "yes" if share >= MANY_YES else "undecided"
     return Pattern("many-independent", answer, figures, because)
 
 
-def _sparse_parts(found: Parts | None, parts: _Finding, meaning: Alignment | None) -> Pattern:
+def _sparse_parts(found: Parts | None, parts: Finding, meaning: Alignment | None) -> Pattern:
+    """Three questions: do parts fit, are they sparse, do they mean something.
+
+    One "no" is enough for "no"; a "yes" takes three, so that what was not measured is undecided.
+    """
     if found is None:
         return Pattern("sparse-parts", "undecided", {}, "NMF was not run.")
-    nearer = min(found.sparsity_rotated, found.sparsity_rescaled, key=lambda held: held.excess)
+    nearer = nearer_sparsity(found)
     matched = None if meaning is None else meaning.matched.get("nmf")
     figures = {
         "sparsity": nearer.value,
@@ -276,24 +218,20 @@ def _sparse_parts(found: Parts | None, parts: _Finding, meaning: Alignment | Non
         "share off the null's error": min(found.fit_rotated.excess, found.fit_rescaled.excess),
         "parts that match a feature": matched,
     }
-    sparse = (
-        found.sparsity_rotated.beyond
-        and found.sparsity_rescaled.beyond
-        and nearer.excess >= _SPARSER
-    )
-    if parts.answer == "no":
-        return Pattern("sparse-parts", "no", figures, parts.because)
-    if not sparse:
-        because = "Parts are no sparser than those of random matrices."
-        return Pattern("sparse-parts", "no", figures, because)
-    if parts.answer == "undecided" or matched is None:
-        because = parts.because if matched is not None else "Parts are sparse; what they mean "
-        because += "" if matched is not None else "was not measured."
-        return Pattern("sparse-parts", "undecided", figures, because)
-    return _by_share("sparse-parts", figures, matched, "sparse parts match a feature")
+    if matched is None:
+        meaningful = Finding("undecided", "What the parts mean was not measured.")
+    else:
+        meaningful = matching_share(matched, "parts match a feature")
+    questions = (parts, sparse_parts(found), meaningful)
+    for answer in ("no", "undecided"):
+        for question in questions:
+            if question.answer == answer:
+                return Pattern("sparse-parts", question.answer, figures, question.because)
+    because = f"{sparse_parts(found).because} {meaningful.because}"
+    return Pattern("sparse-parts", "yes", figures, because)
 
 
-def _few_parts(found: Parts | None, parts: _Finding, rank: int) -> Pattern:
+def _few_parts(found: Parts | None, parts: Finding, rank: int) -> Pattern:
     if found is None:
         return Pattern("few-parts", "undecided", {}, "NMF was not run.")
     most, error = found.curve[-1]
@@ -308,7 +246,7 @@ def _few_parts(found: Parts | None, parts: _Finding, rank: int) -> Pattern:
     if parts.answer != "yes":
         because = f"{found.parts_90} parts hold 90% of |W|, but: {parts.because}"
         return Pattern("few-parts", parts.answer, figures, because)
-    if found.parts_90 > _FEW * rank:
+    if found.parts_90 > FEW * rank:
         because = f"{found.parts_90} parts for 90% of |W| are not few for a matrix of rank {rank}."
         return Pattern("few-parts", "undecided", figures, because)
     because = f"{found.parts_90} parts hold 90% of |W|, a matrix of rank {rank}."
@@ -331,21 +269,11 @@ def _aligned(found: Independence | None, alignment: Alignment | None) -> Pattern
     if svd is not None and ica <= svd:
         because = f"{ica:.0%} of the stable components match a feature, of SVD's {svd:.0%}."
         return Pattern("aligned", "no", figures, because)
-    if svd is not None and ica < svd + _BETTER_THAN_SVD and ica >= _ALIGNED_NO:
+    if svd is not None and ica < svd + BETTER_THAN_SVD and ica >= ALIGNED_NO:
         because = f"{ica:.0%} match a feature, hardly more than SVD's {svd:.0%}."
         return Pattern("aligned", "undecided", figures, because)
-    return _by_share("aligned", figures, ica, "stable components match a feature")
-
-
-def _by_share(
-    name: PatternName, figures: Mapping[str, float | int | None], share: float, what: str
-) -> Pattern:
-    answer: Answer = "undecided"
-    if share >= _ALIGNED_YES:
-        answer = "yes"
-    elif share < _ALIGNED_NO:
-        answer = "no"
-    return Pattern(name, answer, figures, f"{share:.0%} of the {what}.")
+    decided = matching_share(ica, "stable components match a feature")
+    return Pattern("aligned", decided.answer, figures, decided.because)
 
 
 def _structure(independent: Answer, nonnegative: Answer, svd_enough: Answer) -> str:
