@@ -35,7 +35,7 @@ def _flow_page(run: Run, file: StructureFile) -> Path:
         file,
         "flow.html.j2",
         facts={
-            "Where": facts.site_words(run.sites),
+            "Where": facts.site_words([s for s in run.sites if s.layer in flow["layers"]]),
             "Layers": ", ".join(str(layer) for layer in flow["layers"]),
             "Least correlation": f"{flow['settings']['correlation']:g}",
             "Confirmed held out": f"{100 * flow['settings']['confirmation']:g}% of it",

@@ -17,27 +17,27 @@ def _below(tree: FeatureTree, node: TreeNode, indent: str) -> Iterator[str]:
     children = tree.children(node)
     for number, child in enumerate(children, 1):
         last = number == len(children)
-        yield f"{indent}{'└─' if last else '├─'} {_share(child.share)}{node_words(child)}"
+        yield f"{indent}{'└─' if last else '├─'} {node_words(child)}{_share(child.share)}"
         yield from _below(tree, child, indent + ("   " if last else "│  "))
 
 
 def bottom_up(tree: FeatureTree) -> Iterator[str]:
     """A line a feature of the finest level: what it belongs to, with shares, up to the top."""
     for node in tree.levels[0]:
-        yield "  <  ".join(bottom_up_steps(tree, node))
+        yield "  →  ".join(bottom_up_steps(tree, node))
 
 
 def bottom_up_steps(tree: FeatureTree, node: TreeNode) -> list[str]:
     """A node, and everything above it with the share of what is below that goes there."""
     steps = [node_words(node)]
     for above in tree.path(node):
-        steps.append(f"{_share(node.share)}{node_words(above)}")
+        steps.append(f"{node_words(above)}{_share(node.share)}")
         node = above
     return steps
 
 
 def _share(share: float | None) -> str:
-    return "" if share is None else f"{100 * share:.0f}% "
+    return "" if share is None else f" ({100 * share:.0f}%)"
 
 
 def _place(tree: FeatureTree, node: TreeNode) -> str:
