@@ -237,15 +237,15 @@ def score_words(tested: str, sure: dict[str, int], cells: Sequence[Record]) -> s
     """How often the tested tree beats shuffled ones, and clusterings."""
     n = len(cells)
     shuffled = ", ".join(f"{name} in {count}" for name, count in sure.items())
-    rivals = [name for name in best_rivals(cells, tested) if name]
+    rivals = ", ".join(above_clusterings(cells, tested))
     return (
         f"In brackets the mean of shuffled trees, and in how many seeds fewer than {SURE:.0%} of "
         f"them reach the score. Of {n} layers and seeds *{tested}* beats shuffled trees by "
-        f"{shuffled}; {' '.join(rivals)}"
+        f"{shuffled}; it is above all three clusterings by {rivals}."
     )
 
 
-def best_rivals(cells: Sequence[Record], tested: str) -> list[str]:
+def above_clusterings(cells: Sequence[Record], tested: str) -> list[str]:
     """For every score, in how many cells the tested tree is above all clusterings."""
     found: list[str] = []
     names = list(dict.fromkeys(score["score"] for score in cells[0]["scores"]))
@@ -263,7 +263,7 @@ def best_rivals(cells: Sequence[Record], tested: str) -> list[str]:
             if of.get(tested) is not None and rivals:
                 total += 1
                 above += of[tested] > max(rivals)
-        found.append(f"it is above all three clusterings by {name} in {above} of {total}.")
+        found.append(f"{name} in {above} of {total}")
     return found
 
 

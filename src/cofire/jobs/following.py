@@ -159,8 +159,8 @@ def _paths(
 def _stack(run: Run, config: FlowConfig, progress: Progress) -> StructureFile:
     """Factorise several layers at once, beside the control of shuffled texts."""
     fitted = run_config(run)
-    k = config.n_components or fitted.n_components
-    sparsity = config.sparsity or fitted.sparsity
+    k = fitted.n_components if config.n_components is None else config.n_components
+    sparsity = fitted.sparsity if config.sparsity is None else config.sparsity
     layers = parse_layers(str(config.stack))
     if len(layers) < 2:
         raise InputError(f"--stack takes at least two layers, such as 0-5; got {config.stack!r}.")
@@ -168,7 +168,7 @@ def _stack(run: Run, config: FlowConfig, progress: Progress) -> StructureFile:
     file = StructureFile.begin(
         run,
         "stack",
-        f"L{config.stack}".replace(",", "-"),
+        f"L{config.stack}".replace(" ", "").replace(",", "-"),
         sites=[],
         settings={"layers": layers, "k": k, "sparsity": sparsity, "seed": config.seed},
     )

@@ -24,7 +24,8 @@ random     neurons drawn from all, weights drawn from a normal distribution
 permuted   the group's own weights, on neurons drawn from all
 magnitude  the group's own weights, each on a neuron outside the members whose mean magnitude of
            activation is about that of the neuron it stands for
-feature    the strongest neurons of a feature outside the members, with their own weights
+feature    the strongest neurons of a feature outside the members, with their own weights; all it
+           has where these are fewer
 =========  ====================================================================================
 """
 
