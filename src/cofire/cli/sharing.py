@@ -31,7 +31,7 @@ def core(config: CoreConfig) -> None:
         records.append(
             {
                 "feature": feature,
-                "stands for": member["name"],
+                **({} if config.concept is None else {"stands for": member["name"]}),
                 "label": member["label"],
                 "neurons": counts[i],
                 "core": sum(feature in one["members"] for one in sharing["core"]),
