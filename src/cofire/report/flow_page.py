@@ -7,11 +7,13 @@ from typing import Any
 from cofire.interpret.wording import MISSING
 from cofire.report import facts
 from cofire.report.heat import Cell, HeatTable, Row, heat
-from cofire.report.sankey import sankey
+from cofire.report.sankey import drawn_links, picked_nodes, sankey
 from cofire.report.structure_page import write_structure_page
 from cofire.site import Site
 from cofire.store import Run
 from cofire.store.structure_file import StructureFile
+
+_LINKS = 20  # told in words; the file has all
 
 _SPREAD = 2.0
 """An atom spread over so many layers counts as spanning layers."""
@@ -54,9 +56,29 @@ def _flow_page(run: Run, file: StructureFile) -> Path:
             }
             for step in steps
         ],
+        links=_links(steps, features, None if chosen is None else chosen["features"]),
         sensitivity=_sensitivity(steps),
         wired=any(step["wired_share"] is not None for step in steps),
     )
+
+
+def _links(
+    steps: Sequence[Mapping[str, Any]],
+    features: Mapping[str, Sequence[Mapping[str, Any]]],
+    chosen: Mapping[str, Sequence[Mapping[str, Any]]] | None,
+) -> list[dict[str, Any]]:
+    """The strongest of the links that are drawn, for those who cannot point at them."""
+    links = drawn_links(steps, picked_nodes(chosen))
+    links.sort(key=lambda one: -one[2]["correlation"])
+    return [
+        {
+            **link,
+            "layers": f"{lower[0]} → {higher[0]}",
+            "from": f"{lower[1]} {features[str(lower[0])][lower[1]]['label']}",
+            "to": f"{higher[1]} {features[str(higher[0])][higher[1]]['label']}",
+        }
+        for lower, higher, link in links[:_LINKS]
+    ]
 
 
 def _sensitivity(steps: Sequence[Mapping[str, Any]]) -> list[dict[str, float]]:

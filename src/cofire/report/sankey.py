@@ -6,7 +6,10 @@ from typing import Any
 
 from cofire.interpret.wording import figure
 
-_COLUMN, _NODE, _TOP, _BOTTOM = 150.0, 9.0, 26.0, 8.0
+_NODE, _TOP, _BOTTOM = 9.0, 26.0, 8.0
+_PLOT = 900.0  # width that columns share, within these limits of one column's
+_LEAST_COLUMN, _MOST_COLUMN = 150.0, 300.0
+_RIGHT, _RIGHT_NAMED = 60.0, 140.0  # room beside the last column
 _STEP, _STEP_NAMED = 7.0, 18.0  # from one node to the next: without and with names beside them
 _THICK = 5.0
 _SWEEPS = 12
@@ -61,6 +64,28 @@ class Sankey:
     summary: str
 
 
+Linked = tuple[Node, Node, Mapping[str, Any]]
+"""A feature, one of the next layer, and the link's record."""
+
+
+def picked_nodes(chosen: Mapping[str, Sequence[Mapping[str, Any]]] | None) -> set[Node] | None:
+    """Features of a concept; None when none is asked for."""
+    if chosen is None:
+        return None
+    return {(int(layer), int(one["feature"])) for layer, of in chosen.items() for one in of}
+
+
+def drawn_links(steps: Sequence[Mapping[str, Any]], picked: set[Node] | None) -> list[Linked]:
+    """The links of picked features, or all."""
+    return [
+        (lower, higher, link)
+        for step in steps
+        for link in step["links"]
+        for lower, higher in [((step["lower"], link["lower"]), (step["higher"], link["higher"]))]
+        if picked is None or lower in picked or higher in picked
+    ]
+
+
 def sankey(
     steps: Sequence[Mapping[str, Any]],
     features: Mapping[str, Sequence[Mapping[str, Any]]],
@@ -74,17 +99,8 @@ def sankey(
         chosen: features of a concept, by layer: they and what is linked with them are drawn, with
             names; all linked features, without names, when None.
     """
-    picked = None
-    if chosen is not None:
-        picked = {(int(layer), int(one["feature"])) for layer, of in chosen.items() for one in of}
-    links = [
-        ((step["lower"], link["lower"]), (step["higher"], link["higher"]), link)
-        for step in steps
-        for link in step["links"]
-        if picked is None
-        or (step["lower"], link["lower"]) in picked
-        or (step["higher"], link["higher"]) in picked
-    ]
+    picked = picked_nodes(chosen)
+    links = drawn_links(steps, picked)
     if not links:
         return None
     layers = [steps[0]["lower"], *(step["higher"] for step in steps)]
@@ -93,11 +109,12 @@ def sankey(
     step_height = _STEP if picked is None else _STEP_NAMED
     tallest = max(len(column) for column in order.values())
     height = _TOP + tallest * step_height + _BOTTOM
+    wide = min(_MOST_COLUMN, max(_LEAST_COLUMN, _PLOT / (len(layers) - 1)))
     place = {}
     for column, layer in enumerate(layers):
         start = _TOP + (tallest - len(order[layer])) * step_height / 2
         for row, node in enumerate(order[layer]):
-            place[node] = (column * _COLUMN + 2, start + row * step_height)
+            place[node] = (column * wide + 2, start + row * step_height)
     tall = step_height - 2 if picked is None else 10.0
     drawn = tuple(
         SankeyNode(
@@ -115,10 +132,10 @@ def sankey(
         for a, b, link in links
     )
     return Sankey(
-        width=(len(layers) - 1) * _COLUMN + (140.0 if picked is not None else 40.0),
+        width=(len(layers) - 1) * wide + (_RIGHT if picked is None else _RIGHT_NAMED),
         height=round(height, 1),
         node_width=_NODE,
-        columns=tuple((i * _COLUMN + 2, f"layer {layer}") for i, layer in enumerate(layers)),
+        columns=tuple((i * wide + 2, f"layer {layer}") for i, layer in enumerate(layers)),
         nodes=drawn,
         bands=bands,
         named=picked is not None,
