@@ -42,28 +42,28 @@ def tree_section(result: Record) -> str:
             mine = [cell for cell in cells if cell["layer"] == layer]
             for way in dict.fromkeys(name for cell in mine for name in cell["weekday"]):
                 found = [cell["weekday"][way] for cell in mine if way in cell["weekday"]]
-                parents = sum(one["parent"] for one in found)
-                chance = sum(one["by_chance"] for one in found)
-                if parents >= LEAST_SEEDS and parents > 2 * chance:
-                    places = among_words if question == "words" else emerged
-                    places.setdefault(f"{words}, {way}", []).append(layer)
+                by_texts = [one["by_texts"] for one in found if "by_texts" in one]
+                for told, mine_found in (("", found), (" (days by texts)", by_texts)):
+                    if mostly(mine_found):
+                        places = among_words if question == "words" else emerged
+                        places.setdefault(f"{words}, {way}{told}", []).append(layer)
                 rows.append(
                     [
                         words,
                         str(layer),
                         way,
                         middle(one["days"] for one in found),
-                        f"{parents} of {len(found)}",
-                        figure(chance, 2),
-                        middle(one["most_days_together"] for one in found),
+                        parent_seeds(found),
+                        middle(one["days"] for one in by_texts),
+                        parent_seeds(by_texts),
                         gathered(found),
                         seeds_with(found, "weekday_features"),
                         seeds_with(found, "weekday_nodes"),
                     ]
                 )
     n_seeds = settings["seeds"]
-    head = ["leaves", "layer", "way", "days", "weekday is the parent", "by chance"]
-    head += ["days together", "gathered", "weekday feature", "weekday node"]
+    head = ["leaves", "layer", "way", "days", "parent", "days by texts", "parent of these"]
+    head += ["gathered", "weekday feature", "weekday node"]
     return (
         "## Does weekday emerge as the parent of single days?\n\n"
         f"**{answered('Among fitted features', emerged)}** "
@@ -72,11 +72,11 @@ def tree_section(result: Record) -> str:
         "The rule, fixed beforehand: a node above the first level holds day features "
         f"of at least {settings['least_days']} different days, and these are at least "
         f"{settings['day_share']:.0%} of its leaves; a day feature fires, in at least half of its "
-        "strong firings, on one day\u2019s name. *By chance*: seeds in which the rule would hold "
-        "with the leaves shuffled, as the mean over shuffles. *Days*: different days with a "
-        "feature, median over seeds; *days together*: most different days below one node; "
-        "*gathered*: seeds in which a node holds two features or more that fire on names of days, "
-        "whichever, as at least half of its leaves, with chance in brackets; "
+        "strong firings, on one day\u2019s name. In brackets the seeds in which the rule would "
+        "hold with the leaves shuffled, on average. Added after a first look, since few features fire "
+        "on one day\u2019s name alone: *days by texts*, features confirmed by held-out texts as "
+        "about one day, in its place; and *gathered*, a node of which at least half of the leaves, "
+        "two or more, fire on names of days, whichever. *Days*: different days, median over seeds; "
         "*weekday feature*, *weekday node*: seeds in which a feature of the first level, or a node "
         f"above, is confirmed as weekday by held-out texts. {n_seeds} seeds. {data_words(result)}"
         f"\n\n{markdown_table(head, rows)}\n\n{between_days(result)}"
@@ -89,6 +89,20 @@ def answered(who: str, places: Mapping[str, list[int]]) -> str:
         return f"{who} weekday is nowhere the parent of single days in most seeds."
     told = "; ".join(f"{where}: layers {listed(layers)}" for where, layers in places.items())
     return f"{who} weekday is the parent of single days in most seeds at {told}."
+
+
+def mostly(found: Sequence[Record]) -> bool:
+    """Whether weekday is the parent in most seeds, and more often than by chance."""
+    parents = sum(one["parent"] for one in found)
+    return parents >= LEAST_SEEDS and parents > 2 * sum(one["by_chance"] for one in found)
+
+
+def parent_seeds(found: Sequence[Record]) -> str:
+    """In how many seeds weekday is the parent, and by chance."""
+    if not found:
+        return MISSING
+    chance = sum(one["by_chance"] for one in found)
+    return f"{sum(one['parent'] for one in found)} of {len(found)} ({figure(chance, 2)})"
 
 
 def gathered(found: Sequence[Record]) -> str:

@@ -4,10 +4,12 @@ A *day feature* is a feature of the first level of whose strong
 firings (at half its largest code or more) at least half are one day's name. *Weekday is the parent
 of days* where a node above the first level has at least three different days among the day features
 below it, and these are at least half of its leaves. Beside it: whether a single feature of the
-first level, or a node above, is confirmed as ``weekday`` by held-out texts; and a weaker rule,
-added when no layer had features of single days: *features of days are gathered* where a node above
-the first level has at least two features of whose strong firings at least half are names of days,
-whichever, and these are at least half of its leaves.
+first level, or a node above, is confirmed as ``weekday`` by held-out texts.
+
+Added after a first look, since hardly any feature at layer 11 fired on one day's name alone: the
+same rule with days *by texts*, features that held-out texts confirm as about one day; and
+*gathered*, where a node above the first level has at least two features of whose strong firings at
+least half are names of days, whichever, and these are at least half of its leaves.
 """
 
 import statistics
@@ -40,6 +42,7 @@ def weekday(
     below = leaf_tree(tree).below[1:]
     return {
         **rule(below, days, seed),
+        "by_texts": rule(below, [day_named(node.concept) for node in tree.levels[0]], seed),
         **gathering(below, [about_days(types) for types in fired], seed),
         "weekday_features": sum(node.level == 0 for node in confirmed),
         "weekday_nodes": sum(node.level > 0 for node in confirmed),
@@ -55,6 +58,11 @@ def day_of(types: Sequence[tuple[str, int]]) -> str | None:
         if name in names and count >= DAY_SHARE * total:
             return names[name]
     return None
+
+
+def day_named(concept: str | None) -> str | None:
+    """The concept, where it is a day."""
+    return concept if concept in DAYS else None
 
 
 def about_days(types: Sequence[tuple[str, int]]) -> bool:
