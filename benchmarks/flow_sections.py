@@ -199,7 +199,8 @@ def sankey_svg(drawing: Sankey) -> str:
         parts.append(
             f'<rect x="{node.x:g}" y="{node.y:g}" width="{drawing.node_width:g}" '
             f'height="{node.height:g}" fill="{fill}"><title>{escape(node.title)}</title></rect>'
-            f'<text x="{node.x + 13:g}" y="{node.y + 9:g}" fill="{INK}">{escape(node.name)}</text>'
+            f'<text x="{node.x + 13:g}" y="{node.y + 9:g}" fill="{INK}" stroke="white" '
+            f'stroke-width="3" paint-order="stroke">{escape(node.name)}</text>'
         )
     return "\n".join([*parts, "</svg>"]) + "\n"
 
