@@ -137,7 +137,8 @@ def contrasts(study: Record) -> str:
     head = ["figure", "control", "group", "of control", "difference", "sure above", "sure below"]
     return (
         "Over all layers and seeds that were tested "
-        f"({len(study['causal'])}, at layers {layers}): *core raises all* is the mean shift of all "
+        f"({len(study['causal'])}, at layers {layers}: of every seed those with most day features, "
+        f"chosen before anything was amplified): *core raises all* is the mean shift of all "
         "days when the core is amplified; *exclusive sets apart* the shift of the own day less "
         "that of the others when a day's exclusive neurons are. Medians, and in how many of them "
         f"the group is above or below its control (Wilcoxon over prompts, p < {SURE} after Holm's "

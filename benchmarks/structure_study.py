@@ -10,7 +10,7 @@ import argparse
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--layers", default="all", help="layers in which days are looked for")
     parser.add_argument("--causal", type=int, default=2, help="seeds with a causal table")
+    parser.add_argument(
+        "--causal-layers", type=int, default=3, help="layers tested a seed: those with most days"
+    )
     parser.add_argument("--draws", type=int, default=199, help="draws of every null")
     parser.add_argument("--stack", default="3-5", help="layers factorised at once; empty for none")
     options = parser.parse_args()
@@ -91,31 +94,36 @@ def days(options: argparse.Namespace, progress: TerminalProgress) -> dict[str, A
                 ),
                 progress,
             )
-            for site in run.sites:
-                line = named_days(run, site.layer) | {"sparsity": sparsity, "seed": seed}
+            lines = [
+                named_days(run, site.layer) | {"sparsity": sparsity, "seed": seed}
+                for site in run.sites
+            ]
+            tested = []
+            if seed < options.causal and sparsity == SPARSITIES[0]:
+                tested = most_days(lines, options.causal_layers)
+            for line in lines:
                 if len(line["days"]) >= LEAST_DAYS:
-                    tested = seed < options.causal and sparsity == SPARSITIES[0]
-                    parts = core_of(run, site.layer, tested, options, progress)
+                    with_model = line["layer"] in tested
+                    parts = core_of(run, line["layer"], with_model, options, progress)
                     line["core"] = core_figures(parts)
-                    if tested:
-                        causal.append(
-                            {
-                                "layer": site.layer,
-                                "sparsity": sparsity,
-                                "seed": seed,
-                                "members": parts["members"],
-                                "core": line["core"],
-                                "amplified": parts["amplified"],
-                                "ablated": parts["ablated"],
-                            }
-                        )
+                    if with_model:
+                        kept = ("members", "amplified", "ablated")
+                        about = {name: line[name] for name in ("layer", "sparsity", "seed", "core")}
+                        causal.append(about | {name: parts[name] for name in kept})
                 found.append(line)
-                print(site, line["sparsity"], seed, line["days"], line.get("core"), flush=True)
+                print(line, flush=True)
     return {
         "texts": {"texts": len(store.corpus), "rows": store.n_rows},
         "days": found,
         "causal": causal,
     }
+
+
+def most_days(lines: Sequence[Mapping[str, Any]], n_layers: int) -> list[int]:
+    """The layers where most days have a feature of their own, of equals the lower."""
+    enough = [line for line in lines if len(line["days"]) >= LEAST_DAYS]
+    enough.sort(key=lambda line: (-len(line["days"]), line["layer"]))
+    return [line["layer"] for line in enough[:n_layers]]
 
 
 def named_days(run: Run, layer: int) -> dict[str, Any]:
