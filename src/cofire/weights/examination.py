@@ -164,7 +164,7 @@ def _spectrum(matrix: LowRankMatrix, error: float, s: Settings) -> Spectrum:
         participation_ratio=held("participation_ratio", figures["participation_ratio"]),
         components_90=held("components_90", figures["components_90"]),
         error=held("error", error),
-        top_ratio=top_ratio(sigma, s.n_components),
+        top_ratio=figures["top_ratio"],
         top_two=top_ratio(sigma, min(2, len(sigma))),
         norm=float(sigma.norm()),
     )
@@ -177,6 +177,7 @@ def _spectral_figures(sigma: Float[Tensor, "rank"], n_components: int) -> dict[s
         "participation_ratio": participation_ratio(sigma),
         "components_90": float(components_for_share(sigma)),
         "error": float((squares[n_components:].sum() / squares.sum()).sqrt()),
+        "top_ratio": top_ratio(sigma, n_components),
     }
 
 
@@ -191,6 +192,14 @@ def _random_spectra(
         )
         for draw in range(draws)
     )
+
+
+def random_top_ratio(
+    shape: tuple[int, int], inner: int, n_components: int, *, draws: int = NULL_DRAWS, seed: int = 0
+) -> float:
+    """Mean σ₁ / σ_k of random weights of the shape and rank of a head."""
+    drawn = _random_spectra(shape, inner, n_components, draws, seed)
+    return sum(one["top_ratio"] for one in drawn) / draws
 
 
 def _independence(matrix: LowRankMatrix, stability: Stability, s: Settings) -> Independence:

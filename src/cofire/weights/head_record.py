@@ -66,6 +66,8 @@ class ComponentRecord:
             method's components, of its size, are taken out at its own places; None where it was
             not tried, or alone.
         specificity: 1 − kl_other / kl_own.
+        random_specificity: the same of the random mixtures; None also in records of before it was
+            kept.
         p_ablation: that it does no more at its own places than the random ones.
     """
 
@@ -99,6 +101,7 @@ class ComponentRecord:
     kl_random: float | None = None
     specificity: float | None = None
     p_ablation: float | None = None
+    random_specificity: float | None = None
 
 
 @dataclass(frozen=True)

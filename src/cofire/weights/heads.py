@@ -62,6 +62,14 @@ class Vocabulary:
             self._nulls[rank] = CopyingNull(self.statistics, rank)
         return self._nulls[rank].beside(matrix)
 
+    def fan_out(self, directions: Float[Tensor, "features d_model"]) -> Float[Tensor, "features"]:
+        """``measures.fan_out`` over the model's tokens, in blocks."""
+        counts = torch.zeros(len(directions))
+        for tokens in self.reader.tokens.split(VOCABULARY_BLOCK):
+            rows = self.reader.write_rows(tokens).cpu()
+            counts += fan_out(directions, rows) * len(rows)
+        return counts / len(self.reader.tokens)
+
 
 def weight_matrix(
     model: LanguageModel, matrix: str, layer: int, head: int | None
@@ -153,7 +161,7 @@ def _with_tokens(
         torch.cat([made.writing() for made in signed.values()]),
     )
     read = vocabulary.reader.component_tokens(side_by_side, n=vocabulary.tokens)
-    fans = _fan_outs(side_by_side.right, vocabulary.reader)
+    fans = vocabulary.fan_out(side_by_side.right)
     found: dict[tuple[str, int], ComponentRecord] = {}
     start = 0
     by_key = {(line.method, line.index): line for line in lines}
@@ -176,15 +184,6 @@ def _with_tokens(
             )
         start += made.n_components
     return [found.get((line.method, line.index), line) for line in lines]
-
-
-def _fan_outs(directions: Tensor, reader: TokenReader) -> Tensor:
-    """``measures.fan_out`` over the model's vocabulary, in blocks."""
-    counts = torch.zeros(len(directions))
-    for tokens in reader.tokens.split(VOCABULARY_BLOCK):
-        rows = reader.write_rows(tokens).cpu()
-        counts += fan_out(directions, rows) * len(rows)
-    return counts / len(reader.tokens)
 
 
 def ablated(
@@ -232,6 +231,7 @@ def ablated(
                 kl_other=effect.other_kl.value,
                 kl_random=effect.random_kl.value,
                 specificity=effect.specificity,
+                random_specificity=effect.random_specificity,
                 p_ablation=effect.p,
             )
     lines = tuple(measured.get((one.method, one.index), one) for one in record.components)
