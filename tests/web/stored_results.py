@@ -18,7 +18,7 @@ from cofire.evaluation.judging import Judgement
 from cofire.evaluation.promotion import Promotion
 from cofire.evaluation.steered import Steered, SteeredCell, SteeredFeature, SteeredText
 from cofire.evaluation.steering_records import SteeringCell, SteeringSettings
-from cofire.store import Run
+from cofire.store import CompareFolder, Run
 from cofire.store.steering_results import write_steering
 
 STEERED = 1
@@ -76,15 +76,11 @@ def _half_comparison(done: Path) -> Path:
     half = Path(shutil.copytree(done, done.with_name("compared-half")))
     for file in [*half.glob("results.*"), *half.glob("comparisons.*")]:
         file.unlink()
-    first, second, *others = sorted((half / "cells").glob("*/"))
-    for folder in [second, *others]:
-        shutil.rmtree(folder)
-    manifest = json.loads((first / "manifest.json").read_text())
-    wanted = json.loads((half / "manifest.json").read_text())["cells"]
-    failed = next(cell for cell in wanted if cell != manifest["cell"])
-    manifest.update(cell=failed, stages={}, failure="The rows hold nothing to factorise.", parts={})
-    second.mkdir()
-    (second / "manifest.json").write_text(json.dumps(manifest))
+    folder = CompareFolder.open(half)
+    _, second, *others = folder.cells
+    for cell in [second, *others]:
+        shutil.rmtree(folder.cell(cell).path)
+    folder.cell(second).note_failure("The rows hold nothing to factorise.")
     return half
 
 
