@@ -9,9 +9,10 @@ from open_pages import PageVisit
 from playwright.sync_api import expect
 from stored_results import STEERED, TREE
 
-from cofire.store import CompareFolder, Run, WeightsFolder
+from cofire.store import CompareFolder, Run
 from cofire.store.structure_file import stored as structure_files
 from cofire.store.tree_parts import StoredTree, stored_trees
+from cofire.store.weights_folder import WeightsFolder
 
 TREE_RESULT = f"tiny~blocks.0.mlp.hook_post~{TREE}"
 

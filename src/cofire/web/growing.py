@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from cofire.evaluation.grid import GridCell
-from cofire.store import CompareFolder, WeightsFolder
+from cofire.store import CompareFolder
 from cofire.store.compare_folder import CELLS
-from cofire.store.weights_folder import HEADS, head_line
+from cofire.store.weights_folder import HEADS, WeightsFolder, head_line
 from cofire.web.records.results import Finished
 
 Lines = Callable[[], Sequence[Mapping[str, Any]]]

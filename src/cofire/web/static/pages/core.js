@@ -107,9 +107,8 @@ function coreBlock(content, { run, layer }) {
     ),
     core.length === 0
       ? null
-      : h(
-          "table",
-          { class: "plain versus" },
+      : framed(
+          "Core neurons",
           h("thead", {}, h("tr", {}, ["Neuron", "Sign", "Held by", "Mean weight"].map((name) => h("th", { scope: "col" }, name)))),
           h(
             "tbody",
@@ -144,9 +143,8 @@ function exclusiveBlock(content, { run, layer }, labels) {
     "section",
     { class: "block" },
     h("h2", {}, "Exclusive neurons"),
-    h(
-      "table",
-      { class: "plain versus" },
+    framed(
+      "Exclusive neurons",
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Feature"), h("th", { scope: "col" }, "Neurons that it alone holds"))),
       h(
         "tbody",
@@ -165,5 +163,13 @@ function exclusiveBlock(content, { run, layer }, labels) {
         ),
       ),
     ),
+  );
+}
+
+function framed(name, ...content) {
+  return h(
+    "div",
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": name },
+    h("table", { class: "plain versus" }, ...content),
   );
 }

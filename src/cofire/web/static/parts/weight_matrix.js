@@ -19,7 +19,7 @@ function verdict({ verdict: { structure, patterns, caveat } }) {
     h("p", {}, "Structure that fits: ", h("b", {}, structure), "."),
     h(
       "table",
-      { class: "plain versus" },
+      { class: "plain versus patterns" },
       h("thead", {}, h("tr", {}, ["Pattern", "Answer", "Because"].map((word) => h("th", { scope: "col" }, word)))),
       h(
         "tbody",
