@@ -57,7 +57,7 @@ class PageVisit:
     def fits(self) -> bool:
         """Whether nothing reaches beyond the right edge."""
         return self.page.evaluate(
-            "document.documentElement.scrollWidth <= innerWidth &&"
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth &&"
             " [...document.querySelectorAll('.detail')]"
             ".every(d => d.scrollWidth <= d.clientWidth + 1)"
         )

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from asking import Server, serving
 from open_pages import desk, visit
-from stored_results import add_results, lone_results
 
 from cofire.store import Run
 from hostile_text import hostile_run_at
@@ -26,13 +25,12 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="session")
 def explorer(
-    stored: Run, planted: Run, tmp_path_factory: pytest.TempPathFactory
+    studied: Run, planted: Run, alone: list[Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
     """A real run with its model and results of other commands, a planted and a hostile one."""
     folder = tmp_path_factory.mktemp("explorer")
-    tiny = Run.open(shutil.copytree(stored.path, folder / "tiny"))
-    add_results(tiny)
+    tiny = shutil.copytree(studied.path, folder / "tiny")
     hostile = hostile_run_at(folder / "hostile")
-    others = [*lone_results(folder), shutil.copytree(_STORED_PATH, folder / "path")]
-    with serving([tiny.path, planted.path, hostile.path, *others], device="cpu") as found:
+    others = [*alone, shutil.copytree(_STORED_PATH, folder / "path")]
+    with serving([tiny, planted.path, hostile.path, *others], device="cpu") as found:
         yield found

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from asking import Server, serving
+from stored_results import add_results, make_lone_results
 
 from cofire import jobs
 from cofire.config import FitConfig
 from cofire.store import Run
 
-__all__ = ["copied", "server", "stored"]
+__all__ = ["alone", "copied", "server", "stored", "studied"]
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +45,17 @@ def server(stored: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
     copy = shutil.copytree(stored.path, tmp_path_factory.mktemp("served") / "tiny")
     with serving([copy], device="cpu") as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def studied(stored: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The run with results of other commands."""
+    run = Run.open(shutil.copytree(stored.path, tmp_path_factory.mktemp("studied") / "tiny"))
+    add_results(run)
+    return Run.open(run.path)
+
+
+@pytest.fixture(scope="session")
+def alone(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Results with folders of their own: weights, a comparison, and both half done."""
+    return make_lone_results(tiny_folder, tmp_path_factory.mktemp("alone"))

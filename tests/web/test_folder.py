@@ -3,7 +3,6 @@
 import functools
 import http.server
 import json
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from asking import Server
 from open_pages import visiting
 from playwright.sync_api import Browser, expect
-from stored_results import add_results, lone_results
 
 from cofire.cli import main
 from cofire.errors import InputError
@@ -21,13 +19,9 @@ from cofire.web.folder import write_folder
 
 
 @pytest.fixture(scope="module")
-def folder(stored: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(studied: Run, alone: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real run with results of other commands, and results of their own, as pages."""
-
-    place = tmp_path_factory.mktemp("exported")
-    run = Run.open(shutil.copytree(stored.path, place / "tiny"))
-    add_results(run)
-    return write_folder([run.path, *lone_results(place)], place / "pages")
+    return write_folder([studied.path, *alone], tmp_path_factory.mktemp("exported") / "pages")
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -73,11 +67,13 @@ def test_every_page_opens_from_a_plain_host(size: str, host: Server, browser: Br
         "/runs/tiny": "Layers at a glance",
         "/runs/tiny/0/features": "8 features",
         "/runs/tiny/0/features/1": "How it steers",
-        "/tree?run=tiny": "everything",
+        "/tree?run=tiny": "Against the nesting",
         "/core?run=tiny": "Core neurons",
         "/flow?run=tiny": "What becomes of them",
-        "/weights": "Head 3",
-        "/comparisons": "snmf",
+        "/weights": "Structure that fits",
+        "/weights?result=weights-half": "matrices are done",
+        "/comparisons": "Lines are 95% intervals",
+        "/comparisons?result=compared-half": "nothing to factorise",
     }
     for visit in visiting(browser, host, size):
         for address, words in pages.items():

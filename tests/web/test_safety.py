@@ -200,7 +200,10 @@ def test_stored_results_are_served_and_links_out_of_them_are_not(copied: Run, tm
     (folder / "broken.parquet").write_bytes(b"PAR1")
     (folder / "settings.json").write_text('{"kl": NaN, "name": "<b>"}')
     os.symlink(secret, folder / "link.json")
-    os.symlink(tmp_path, copied.path / "tree")
+    (copied.path / "trees").mkdir()
+    os.symlink(tmp_path, copied.path / "trees" / "blocks.0.mlp.hook_post")
+    (copied.path / "structure").mkdir()
+    os.symlink(secret, copied.path / "structure" / "core-L0.json")
     with serving([copied.path]) as server:
         (result,) = server.ask("/results/steering.json").json["results"]
         assert result["result"] == "tiny~blocks.0.mlp.hook_post"
@@ -216,6 +219,7 @@ def test_stored_results_are_served_and_links_out_of_them_are_not(copied: Run, tm
         assert server.ask(f"{place}/link.json").status == 404
         assert server.ask(f"{place}/broken.json").status == 409
         assert server.ask("/tree.json").json["results"] == []
+        assert server.ask("/core.json").json["results"] == []
         page = server.ask("/runs/tiny/0/features/1.json").json
         assert [line["value"] for line in page["stored"]["steering/steering_cells"]] == [1.5, None]
         assert server.ask("/runs/tiny/2/features/1.json").json["stored"] == {}

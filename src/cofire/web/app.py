@@ -47,7 +47,8 @@ def create_app(
     Raises:
         InputError: when there is no such folder.
     """
-    shelf = Shelf([Path(run) for run in runs])
+    folders = [Path(run) for run in runs]
+    shelf, results = Shelf(folders), Results(folders)
     compute, models = Compute(), ModelKeeper(wanted=model, device=device)
 
     @asynccontextmanager
@@ -68,8 +69,8 @@ def create_app(
     app.state.token = token or secrets.token_urlsafe(24)
     app.state.shelf = shelf
     add_problems(app)
-    app.include_router(reading_routes(shelf))
-    app.include_router(result_routes(shelf, Results([Path(run) for run in runs])))
+    app.include_router(reading_routes(shelf, results))
+    app.include_router(result_routes(shelf, results))
     app.include_router(live_routes(shelf, models, compute))
     add_pages(app)
     app.add_middleware(Guard, token=app.state.token, hosts=tuple(hosts))

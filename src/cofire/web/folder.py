@@ -32,10 +32,12 @@ _KINDS = {  # of results, and the folder that holds them
     "core": "core",
     "reuse": "reuse",
     "flow": "flow",
+    "stack": "stack",
     "weights": "weights",
     "comparisons": "compare",
     "path": "path",
 }
+_WITH_PATHS = ("manifest", "verdicts")  # documents that hold settings such as folders
 _STORED = 'data-source="stored"'
 _PARTS = (".js", ".css", ".svg")
 
@@ -118,7 +120,8 @@ def _copy_pages(folder: Path) -> None:
 def _twins(shelf: Shelf, results: Results, cards: list[RunCard]) -> Iterator[tuple[str, Record]]:
     """Every record that the pages ask for, by its address."""
     listed = [card.model_copy(update={"path": card.run}) for card in cards]
-    yield "index", RunList(cofire_version=version("cofire"), runs=listed)
+    alone = [one.model_copy(update={"path": one.result}) for one in results.alone()]
+    yield "index", RunList(cofire_version=version("cofire"), runs=listed, results=alone)
     for card in listed:
         glimpses, problems = shelf.glimpses(card.run)
         run = shelf.run(card.run)
@@ -158,7 +161,8 @@ def _exported(card: ResultCard) -> ResultCard:
     """A result without where it lay, and without what is too long or tells of this computer."""
 
     def kept(one: DocumentCard) -> bool:
-        return one.document != "manifest" and (one.rows is None or one.rows <= MOST_LINES)
+        long = one.rows is not None and one.rows > MOST_LINES
+        return one.document not in _WITH_PATHS and not long
 
     documents = [one for one in card.documents if kept(one)]
     return card.model_copy(update={"path": card.result, "documents": documents, "problem": None})

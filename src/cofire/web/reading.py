@@ -30,7 +30,7 @@ from cofire.web.records import (
     RunCard,
     TokenLogit,
 )
-from cofire.web.relatives import cofirings, similars
+from cofire.web.relatives import cofirings, places_in_trees, similars
 from cofire.web.results import kinds_of_run, lines_of_feature
 
 _LISTED_TOKENS = 5
@@ -144,8 +144,8 @@ def feature_list(
     found = np.flatnonzero(keep)
     if sort == "label":
         labels = [layer.label(int(i)).casefold() for i in found]
-        places = sorted(range(len(found)), key=lambda p: labels[p], reverse=order == "desc")
-        found = found[places]
+        by_label = sorted(range(len(found)), key=lambda p: labels[p], reverse=order == "desc")
+        found = found[by_label]
     else:
         found = found[ordered(layer.figures[sort][found], descending=order == "desc")]
     if around is not None and (places := np.flatnonzero(found == around)).size:
@@ -227,6 +227,7 @@ def feature_page(key: str, layer: ServedLayer, index: int) -> FeaturePage:
         types=[FiringType(token=token_text(t), count=count) for t, count in feature.firing_types],
         similar=similars(key, layer, index, offset=0, limit=_RELATIVES_SHOWN).features,
         cofiring=cofirings(key, layer, index, offset=0, limit=_RELATIVES_SHOWN).features,
+        trees=places_in_trees(key, layer, index),
         stored=lines_of_feature(layer.folder, layer.site, index),
     )
 

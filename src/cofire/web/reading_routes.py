@@ -22,6 +22,7 @@ from cofire.web.records import (
     Similars,
     TextWindow,
 )
+from cofire.web.results import Results
 from cofire.web.shelf import Shelf
 
 Key = Annotated[str, Path(description="Key of the run, as in the list of runs.", max_length=100)]
@@ -37,14 +38,16 @@ Sort = Literal[(*NAMES, "label")]  # type: ignore[valid-type]
 Flag = Literal["dead", "duplicate", "one-token"]
 
 
-def reading_routes(shelf: Shelf) -> APIRouter:
-    """The routes over some runs."""
+def reading_routes(shelf: Shelf, results: Results) -> APIRouter:
+    """The routes over some runs; of results only a list."""
     routes = APIRouter(tags=["reading"])
     pairing = LayerPairing()
 
     @routes.get("/index.json", summary="All runs")
     def run_list() -> RunList:
-        return RunList(cofire_version=version("cofire"), runs=shelf.cards())
+        return RunList(
+            cofire_version=version("cofire"), runs=shelf.cards(), results=results.alone()
+        )
 
     @routes.get("/runs/{run}.json", summary="One run", responses=_ERRORS)
     def overview(run: Key) -> Overview:

@@ -1,4 +1,4 @@
-"""What stands around a feature: similar and co-firing features, and more of a context's text."""
+"""What stands around a feature: similar ones, co-firing ones, trees, more of a context's text."""
 
 from collections.abc import Sequence
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from cofire.interpret.relatives import similar_atoms
 from cofire.interpret.wording import readable, token_text
+from cofire.structure.tree import TreeNode
 from cofire.web.layer import ServedLayer
 from cofire.web.records import (
     CofiringFeature,
@@ -14,8 +15,14 @@ from cofire.web.records import (
     SimilarFeature,
     Similars,
     TextWindow,
+    TreePlace,
+    TreeStep,
 )
 from cofire.web.refusals import UnknownError
+from cofire.web.result_places import name_in_run
+from cofire.web.stored_trees import trees_of_site
+
+_SIBLINGS_SHOWN = 12
 
 
 def similars(key: str, layer: ServedLayer, index: int, *, offset: int, limit: int) -> Similars:
@@ -113,3 +120,31 @@ def text_window(
             for index in features
         ],
     )
+
+
+def places_in_trees(key: str, layer: ServedLayer, index: int) -> list[TreePlace]:
+    """Where a feature hangs in the trees of its layer; trees of other leaves are left out."""
+
+    def step(node: TreeNode) -> TreeStep:
+        label = layer.label(node.index) if node.level == 0 else node.label
+        return TreeStep(
+            level=node.level, feature=node.index, label=readable(label), share=node.share
+        )
+
+    found = []
+    for stored in trees_of_site(layer.folder, layer.site):
+        if not stored.of_run or index >= len(stored.tree.levels[0]):
+            continue
+        leaf = stored.tree.levels[0][index]
+        siblings = stored.siblings(index)
+        found.append(
+            TreePlace(
+                result=name_in_run(key, layer.folder, stored.file),
+                name=stored.file.stem,
+                share=leaf.share,
+                above=[step(node) for node in stored.tree.path(leaf)],
+                siblings=[step(node) for node in siblings[:_SIBLINGS_SHOWN]],
+                n_siblings=len(siblings),
+            )
+        )
+    return found

@@ -11,10 +11,14 @@ from cofire.web.records.results import DocumentContent, ResultList, TableContent
 from cofire.web.results import Results
 from cofire.web.shelf import Shelf
 
-KINDS = ("tree", "core", "reuse", "flow", "weights", "comparisons", "steering", "path")
+PAGES = ("tree", "core", "flow", "weights", "comparisons", "path")
+"""Kinds that have a page of their own; others stand on one of these or on pages of features."""
+
 _STORED_AS = {"comparisons": "compare"}  # /compare is another page
 
-Kind = Literal["tree", "core", "reuse", "flow", "weights", "comparisons", "steering", "path"]
+Kind = Literal[
+    "tree", "core", "reuse", "flow", "stack", "weights", "comparisons", "steering", "path"
+]
 Result = Annotated[str, Path(max_length=220, description="Name of the result.")]
 Document = Annotated[str, Path(max_length=120, description="Name of the document.")]
 Number = Annotated[int | None, Query(ge=-(2**31), le=2**31, description="Only lines with it.")]
@@ -66,7 +70,6 @@ def result_routes(shelf: Shelf, results: Results) -> APIRouter:
         def listed_for_page() -> ResultList:
             return _list(kind)
 
-    for kind in KINDS:
-        if kind not in ("steering", "reuse"):
-            twin(kind)
+    for kind in PAGES:
+        twin(kind)
     return routes

@@ -1,47 +1,43 @@
-"""Results that other commands left in runs or in folders of their own; unknown ones are absent.
-
-A result is a folder of JSON documents and Parquet tables: ``RUN/KIND``, ``RUN/KIND/SITE``, or a
-folder whose manifest says ``cofire-KIND``; or one file of a run, ``structure/KIND-NAME.json`` or
-``trees/SITE/NAME.json``. Nothing else is ever read.
-"""
+"""Results of other commands as pages get them: what there is, JSON documents, lines of tables."""
 
 import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from cofire.errors import CofireError
 from cofire.interpret.wording import readable
 from cofire.site import Site
-from cofire.store.archive import MANIFEST
+from cofire.web.growing import Growing, growing
+from cofire.web.records import LoneResult
 from cofire.web.records.results import DocumentCard, DocumentContent, ResultCard, TableContent
 from cofire.web.refusals import UnknownError, UnreadableError
-from cofire.web.stored_trees import with_parents
+from cofire.web.result_places import (
+    ALONE,
+    IN_RUNS,
+    Place,
+    manifest_of,
+    results_alone,
+    results_of_run,
+)
+from cofire.web.stored_trees import is_tree, read_tree
+
+_PAGES: dict[str, Literal["weights", "comparisons", "path"]] = {
+    "weights": "weights",
+    "compare": "comparisons",  # /compare is another page
+    "path": "path",
+}
 
 _MOST_JSON = 32 * 1024**2
 """Bytes of a JSON document that is given whole."""
 
 _LINES_OF_A_FEATURE = 200
-_FORMAT = re.compile(r"cofire-([a-z]{1,20})")
-_NOT_RESULTS = ("run", "activations", "cell", "labels")
-_ENDINGS = {".json": "json", ".parquet": "table"}
-_READING_ERRORS = (OSError, ValueError, pa.ArrowException, RecursionError)
-_STRUCTURE, _TREES = "structure", "trees"
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A result: its name in addresses, the folder it lies in, and its files."""
-
-    name: str
-    folder: Path
-    files: tuple[Path, ...]
+_READING_ERRORS = (OSError, ValueError, KeyError, TypeError, pa.ArrowException, RecursionError)
 
 
 class Results:
@@ -61,13 +57,14 @@ class Results:
             kind: such as ``tree``.
             runs: folders of the runs by their keys.
         """
-        found = [
-            _card(place, kind, key)
-            for key, path in runs.items()
-            for place in _in_run(path, kind, key)
-        ]
-        return found + [
-            _card(place, kind, None) for place in self._alone() if _kind(place.folder) == kind
+        return [_card(place) for place in self._places(kind, runs)]
+
+    def alone(self) -> list[LoneResult]:
+        """Results that are of no run."""
+        return [
+            LoneResult(page=_PAGES[kind], result=place.name, path=str(place.folder))
+            for kind in ALONE
+            for place in results_alone(self._paths, kind)
         ]
 
     def document(
@@ -96,26 +93,28 @@ class Results:
             UnknownError: when there is none of this name.
             UnreadableError: when it cannot be read.
         """
-        places = [p for key, path in runs.items() for p in _in_run(path, kind, key)]
-        places += [place for place in self._alone() if _kind(place.folder) == kind]
-        for place in places:
-            for file in place.files if place.name == result else ():
-                if _document_name(place, file) == document:
-                    return _content(result, document, file, offset, limit, where)
-        raise UnknownError(f"There is no {document!r} in {result!r} here; /{kind}.json lists all.")
+        place = next((one for one in self._places(kind, runs) if one.name == result), None)
+        try:
+            found = None if place is None else _content(place, document)
+        except CofireError as error:
+            raise UnreadableError(str(error)) from error
+        except _READING_ERRORS as error:
+            raise UnreadableError(
+                f"{document} of {result} is damaged or just being written; run the command that "
+                "made it again."
+            ) from error
+        if found is None:
+            raise UnknownError(
+                f"There is no {document!r} in {result!r} here; /{kind}.json lists all."
+            )
+        if isinstance(found, pa.Table):
+            return _lines(result, document, found, offset, limit, where)
+        return DocumentContent(result=result, document=document, content=_shown(found))
 
-    def _alone(self) -> Iterator[_Place]:
-        taken: set[str] = set()
-        for path in self._paths:
-            folders = [path, *(manifest.parent for manifest in sorted(path.glob(f"*/{MANIFEST}")))]
-            for folder in folders:
-                if _kind(folder) is None:
-                    continue
-                name, number = _slug(folder.resolve().name), 2
-                while name in taken:
-                    name, number = f"{_slug(folder.resolve().name)}-{number}", number + 1
-                taken.add(name)
-                yield _Place(name, folder, tuple(_documents(folder)))
+    def _places(self, kind: str, runs: Mapping[str, Path]) -> Iterator[Place]:
+        for key, path in runs.items():
+            yield from results_of_run(path, kind, key)
+        yield from results_alone(self._paths, kind)
 
 
 def lines_of_feature(path: Path, site: Site, feature: int) -> dict[str, list[dict[str, Any]]]:
@@ -125,8 +124,9 @@ def lines_of_feature(path: Path, site: Site, feature: int) -> dict[str, list[dic
     """
     found: dict[str, list[dict[str, Any]]] = {}
     for file in sorted(path.glob(f"*/{site.name}/*.parquet")):
+        inside = file.resolve().is_relative_to(path.resolve())
         try:
-            if not _inside(path, file) or "feature" not in pq.read_schema(file).names:
+            if not inside or "feature" not in pq.read_schema(file).names:
                 continue
             table = pq.read_table(file, filters=pc.field("feature") == feature)
         except _READING_ERRORS:
@@ -139,98 +139,50 @@ def lines_of_feature(path: Path, site: Site, feature: int) -> dict[str, list[dic
 
 def kinds_of_run(path: Path) -> list[str]:
     """Kinds of results that stand in a run's folder."""
-    try:
-        names = sorted(folder.name for folder in path.iterdir() if folder.is_dir())
-    except OSError:
-        return []
-    return [name for name in names if any(_in_run(path, name, ""))]
+    return [kind for kind in IN_RUNS if any(results_of_run(path, kind, ""))]
 
 
-def _is_site(name: str) -> bool:
-    return name.startswith("blocks.")
-
-
-def _in_run(path: Path, kind: str, key: str) -> Iterator[_Place]:
-    yield from _files_of_run(path, kind, key)
-    folder = path / kind
-    if _is_site(kind) or not folder.is_dir() or not _inside(path, folder):
-        return
-    if files := tuple(_documents(folder)):
-        yield _Place(key, folder, files)
-    for below in sorted(folder.glob("*/")):
-        if below.is_dir() and _inside(path, below) and (files := tuple(_documents(below))):
-            yield _Place(f"{key}~{_slug(below.name)}", below, files)
-
-
-def _files_of_run(path: Path, kind: str, key: str) -> Iterator[_Place]:
-    """Results of one file each: what features share, where they go, and their trees."""
-    pattern = f"{_TREES}/*/*.json" if kind == "tree" else f"{_STRUCTURE}/{kind}-*.json"
-    for file in sorted(path.glob(pattern)):
-        if file.is_file() and _inside(path, file):
-            parts = file.relative_to(path).with_suffix("").parts[1:]
-            yield _Place("~".join([key, *map(_slug, parts)]), file.parent, (file,))
-
-
-def _documents(folder: Path) -> Iterator[Path]:
-    try:
-        files = sorted(folder.iterdir())
-    except OSError:
-        return
-    for file in files:
-        seen = file.suffix in _ENDINGS and not file.name.startswith(".")
-        if seen and file.is_file() and _inside(folder, file):
-            yield file
-
-
-def _inside(folder: Path, file: Path) -> bool:
-    """Whether a file really lies in the folder, and is no link out of it."""
-    return file.resolve().is_relative_to(folder.resolve())
-
-
-def _document_name(place: _Place, file: Path) -> str:
-    stem = _slug(file.stem)
-    same = [other for other in place.files if _slug(other.stem) == stem]
-    return stem if same[0] == file else f"{stem}~{same.index(file) + 1}"
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^A-Za-z0-9._=+-]", "-", name)[:100] or "-"
-
-
-def _kind(folder: Path) -> str | None:
-    """The kind of a folder of its own, None when it is no result."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        match = _FORMAT.fullmatch(manifest["format"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return None if match is None or match[1] in _NOT_RESULTS else match[1]
-
-
-def _card(place: _Place, kind: str, run: str | None) -> ResultCard:
-    documents, problem = [], None
-    for file in place.files:
+def _card(place: Place) -> ResultCard:
+    documents = []
+    found, problem = _found_of(place)
+    for name, file in place.files.items():
         try:
-            documents.append(_document_card(place, file))
+            documents.append(_document_card(name, file, place.folder))
         except _READING_ERRORS:
             problem = f"{file} cannot be read; run the command that made it again."
+    for name in found.tables:
+        if name not in place.files:
+            unwritten = DocumentCard(
+                document=name, file=None, type="table", rows=None, columns=None, bytes=None
+            )
+            documents.append(unwritten)
+    created = manifest_of(place.folder).get("created")
     return ResultCard(
         result=place.name,
-        kind=kind,
-        run=run,
+        kind=place.kind,
+        run=place.run,
         path=str(place.folder),
-        created=_created(place.folder),
+        created=created if isinstance(created, str) else None,
+        finished=found.finished,
         documents=documents,
         problem=problem,
     )
 
 
-def _document_card(place: _Place, file: Path) -> DocumentCard:
+def _found_of(place: Place) -> tuple[Growing, str | None]:
+    """What the folder says of its progress, and why it does not."""
+    try:
+        return growing(place.folder, place.kind), None
+    except CofireError as error:
+        return Growing(), str(error)
+
+
+def _document_card(name: str, file: Path, folder: Path) -> DocumentCard:
     table = None if file.suffix == ".json" else pq.read_metadata(file)
     columns = None if table is None else table.schema.to_arrow_schema().names
     return DocumentCard(
-        document=_document_name(place, file),
-        file=file.name,
+        document=name,
+        file=file.relative_to(folder).as_posix(),
         type="json" if table is None else "table",
         rows=None if table is None else table.num_rows,
         columns=None if columns is None else [readable(name) for name in columns],
@@ -238,29 +190,29 @@ def _document_card(place: _Place, file: Path) -> DocumentCard:
     )
 
 
-def _created(folder: Path) -> str | None:
-    try:
-        created = json.loads((folder / MANIFEST).read_text(encoding="utf-8")).get("created")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return created if isinstance(created, str) else None
+def _content(place: Place, document: str) -> Any:
+    """A table, or JSON values; None when there is no such document."""
+    file = place.files.get(document)
+    if file is None or file.suffix == ".parquet":
+        live = _found_of(place)[0].tables.get(document)
+        if live is not None:
+            return pa.Table.from_pylist(list(live()))
+        return None if file is None else pq.read_table(file)
+    if is_tree(file):
+        return read_tree(file).record
+    if file.stat().st_size > _MOST_JSON:
+        raise UnreadableError(f"{file.name} is too large to be shown; open it yourself.")
+    return json.loads(file.read_text(encoding="utf-8"), parse_constant=lambda _: None)
 
 
-def _content(
-    result: str, document: str, file: Path, offset: int, limit: int, where: Mapping[str, int]
-) -> DocumentContent | TableContent:
-    try:
-        if file.suffix == ".json":
-            if file.stat().st_size > _MOST_JSON:
-                raise UnreadableError(f"{file.name} is too large to be shown; open it yourself.")
-            text = file.read_text(encoding="utf-8")
-            content = _shown(with_parents(file, json.loads(text, parse_constant=lambda _: None)))
-            return DocumentContent(result=result, document=document, content=content)
-        table = pq.read_table(file)
-    except _READING_ERRORS as error:
-        raise UnreadableError(
-            f"{file.name} is damaged or just being written; run the command that made it again."
-        ) from error
+def _lines(
+    result: str,
+    document: str,
+    table: pa.Table,
+    offset: int,
+    limit: int,
+    where: Mapping[str, int],
+) -> TableContent:
     for column, number in where.items():
         if column in table.column_names and pa.types.is_integer(table[column].type):
             table = table.filter(pc.equal(table[column], number))

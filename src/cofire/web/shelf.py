@@ -16,6 +16,7 @@ from cofire.store.catalogue import catalogue
 from cofire.web.layer import LayerGlimpse, ServedLayer
 from cofire.web.records import RunCard
 from cofire.web.refusals import UnknownError, UnreadableError
+from cofire.web.result_places import ALONE, kind_of, results_alone
 
 _FEATURES_KEPT = 16_000
 """Features of all layers that stay in memory, where there is more than one layer: about 1 GB with
@@ -234,14 +235,21 @@ def reason(error: Exception, path: Path) -> str:
 
 
 def _run_folders(path: Path) -> list[Path]:
-    """The path itself, or the runs below it where it is no run but holds some."""
+    """The path itself, or the runs below it where it is no run but holds some.
+
+    Folders of other results are no runs.
+    """
     if not path.is_dir():
         raise InputError(
             f"There is no folder {path}; name run folders, or a folder that holds some."
         )
+    if kind_of(path) is not None:
+        return []
     if (path / MANIFEST).exists():
         return [path]
     below = [Path(record["path"]) for record in catalogue(path) if record["kind"] in ("run", "?")]
+    if not below and any(any(results_alone([path], kind)) for kind in ALONE):
+        return []
     return sorted(below) or [path]
 
 

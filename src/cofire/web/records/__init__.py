@@ -21,10 +21,13 @@ from cofire.web.records.features import (
     SimilarFeature,
     Similars,
     TokenLogit,
+    TreePlace,
+    TreeStep,
 )
 from cofire.web.records.runs import (
     CurvePoint,
     LayerOverview,
+    LoneResult,
     Overview,
     RunCard,
     RunList,
@@ -48,6 +51,7 @@ __all__ = [
     "FiringType",
     "LayerOverview",
     "LayersBeside",
+    "LoneResult",
     "MeasureRange",
     "NeuronWeight",
     "Overview",
@@ -59,4 +63,6 @@ __all__ = [
     "Similars",
     "TextWindow",
     "TokenLogit",
+    "TreePlace",
+    "TreeStep",
 ]

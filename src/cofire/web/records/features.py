@@ -172,6 +172,28 @@ class Cofirings(Record):
     features: list[CofiringFeature]
 
 
+class TreeStep(Record):
+    """A feature of a tree, beside the one that a page is about."""
+
+    level: int = Field(description="0 for the features of the run.")
+    feature: int = Field(description="Its number in its level.")
+    label: str
+    share: float | None = Field(description="Of its weight, what goes to its own parent.")
+
+
+class TreePlace(Record):
+    """Where a feature hangs in a tree."""
+
+    result: str = Field(description="The tree's name among the results of /tree.json.")
+    name: str
+    share: float | None = Field(description="Of the feature's weight, what goes to its parent.")
+    above: list[TreeStep] = Field(description="Parent, its parent and so on; empty for the root.")
+    siblings: list[TreeStep] = Field(
+        description="Other features of the same parent, the largest share first; the first 12."
+    )
+    n_siblings: int
+
+
 class FeaturePage(Record):
     """Everything about one feature."""
 
@@ -199,6 +221,7 @@ class FeaturePage(Record):
     types: list[FiringType] = Field(description="Most frequent first.")
     similar: list[SimilarFeature] = Field(description="The first of .../similar.json.")
     cofiring: list[CofiringFeature] = Field(description="The first of .../cofiring.json.")
+    trees: list[TreePlace] = Field(description="Its place in every tree of the layer.")
     stored: dict[str, list[dict[str, Any]]] = Field(
         description="Lines about the feature in tables that other commands added to the run, such "
         "as steering/steering_cells; absent where there are none."

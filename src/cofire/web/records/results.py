@@ -11,11 +11,22 @@ class DocumentCard(Record):
     """One file of a result."""
 
     document: str = Field(description="Its name in addresses.")
-    file: str = Field(description="Where it lies in the result's folder.")
+    file: str | None = Field(
+        description="Where it lies in the result's folder; null for what is not written yet, but "
+        "read from what is finished."
+    )
     type: Literal["json", "table"]
-    rows: int | None = Field(description="Lines of a table.")
-    columns: list[str] | None = Field(description="Of a table.")
-    bytes: int
+    rows: int | None = Field(description="Lines of a table that is written.")
+    columns: list[str] | None = Field(description="Of a table that is written.")
+    bytes: int | None
+
+
+class Finished(Record):
+    """How far the command is that writes a result."""
+
+    of: Literal["matrices", "cells"] = Field(description="What is counted.")
+    done: int
+    wanted: int
 
 
 class ResultCard(Record):
@@ -26,6 +37,7 @@ class ResultCard(Record):
     run: str | None = Field(description="The run it is of; null for one of its own.")
     path: str
     created: str | None
+    finished: Finished | None = Field(description="null where the whole result is one file.")
     documents: list[DocumentCard]
     problem: str | None = Field(description="One sentence when it cannot be read.")
 

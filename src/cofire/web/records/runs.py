@@ -27,11 +27,20 @@ class RunCard(Record):
     unfinished: list[int] = Field(description="Layers without results.")
 
 
+class LoneResult(Record):
+    """A result with a folder of its own, such as a comparison of methods."""
+
+    page: Literal["weights", "comparisons", "path"] = Field(description="The page that shows it.")
+    result: str
+    path: str
+
+
 class RunList(Record):
     """All runs that are served."""
 
     cofire_version: str
     runs: list[RunCard]
+    results: list[LoneResult]
 
 
 class CurvePoint(Record):

@@ -61,20 +61,21 @@ export async function showBar({ kind, run = null, layer = null }) {
   }
   const readable = list.runs.filter((card) => card.layers.length > 0);
   const card = readable.find((one) => one.run === shown.run) ?? (readable.length === 1 ? readable[0] : null);
-  drawLinks(card);
+  drawLinks(card, new Set(list.results.map(({ page }) => page)));
   drawRuns(readable, card);
 }
 
-function drawLinks(card) {
+/** Links to the pages of a run; without one, to those that have results of their own. */
+function drawLinks(card, alone) {
   const places = byId("places");
-  places.hidden = card === null;
-  if (card === null) return;
-  const layer = card.layers.includes(shown.layer) ? shown.layer : card.layers[0];
-  const links = LINKS.filter(([, , , live]) => !(isStored && live)).map(([kind, name, to]) =>
+  const layer = card === null ? null : card.layers.includes(shown.layer) ? shown.layer : card.layers[0];
+  const offered = LINKS.filter(([kind, , , live]) => (card === null ? alone.has(kind) : !(isStored && live)));
+  places.hidden = offered.length === 0;
+  const links = offered.map(([kind, name, to]) =>
     h(
       "a",
       {
-        href: to({ run: card.run, layer }),
+        href: to({ run: card?.run ?? null, layer }),
         "aria-current": kind === shown.kind ? "page" : null,
       },
       name,

@@ -1,9 +1,11 @@
 // Overlap: how many neurons some features share, and which.
 
-import { featurePath, href, isStored, listPath } from "../address.js";
-import { read } from "../api.js";
+import { featurePath, href, isStored } from "../address.js";
+import { causalBlocks } from "../parts/causal.js";
 import { heatmap } from "../parts/heatmap.js";
-import { documentLike, resultsPage } from "../parts/results_page.js";
+import { partsOf, resultsPage } from "../parts/results_page.js";
+import { reuseBlock } from "../parts/reuse.js";
+import { layerOf } from "../parts/site_words.js";
 import { h, isolated, missing } from "../shared/dom.js";
 import { counted, figure, percent } from "../shared/text.js";
 
@@ -19,56 +21,38 @@ export const open = resultsPage({
   title: "Overlap",
   deck: "Neurons that features share, and those that one of them has alone.",
   absent: "No overlap was computed for this run yet. This command compares the neurons of some features:",
-  command: (run) => `cofire core ${run} --features 3,17,41`,
+  command: (run) => `cofire core ${run} --layer N --features 3,17,41`,
   draw,
+  always: ({ place }) => (place.run === null ? [] : [reuseBlock(place)]),
 });
 
-const isSharing = (content) =>
-  Array.isArray(content?.features) && Array.isArray(content?.overlap?.jaccard);
-
 async function draw(result) {
-  const found = await documentLike(result, isSharing);
+  const found = await partsOf(result, "members", "sharing");
   if (found === null) return [];
-  const { content } = found;
-  const place = { run: result.card.run ?? result.place.run, layer: content.layer ?? layerOf(result) };
-  const labels = await labelsOf(place, content.features);
-  return [matrixBlock(content, place, labels), coreBlock(content, place, labels), exclusiveBlock(content, place, labels)];
-}
-
-/** The layer that a result's name tells, such as RUN~blocks.9.mlp.hook_post. */
-function layerOf({ card, place }) {
-  const match = /blocks\.(\d+)\./.exec(`${card.result} ${card.path}`);
-  return match === null ? place.layer : Number(match[1]);
-}
-
-async function labelsOf({ run, layer }, features) {
-  const labels = new Map();
-  try {
-    await Promise.all(
-      features.slice(0, 60).map(async (feature) => {
-        const { features: found } = await read(listPath(run, layer), {
-          query: { where: `feature=${feature}`, limit: 1 },
-        });
-        const row = found.find((one) => one.feature === feature);
-        if (row) labels.set(feature, row.label);
-      }),
-    );
-  } catch (error) {
-    if (!("status" in error)) throw error;
-  }
-  return labels;
+  const { members, sharing, left_out: leftOut = [] } = found.parts;
+  const place = { run: result.card.run, layer: layerOf(result.card.result) };
+  const labels = new Map(members.map(({ feature, name, label }) => [feature, { name, label }]));
+  return [
+    leftOut.length === 0
+      ? null
+      : h("p", { class: "note" }, `${counted(leftOut.length, "further feature")} of this name left out: each of its details has a better one.`),
+    matrixBlock(sharing, place, labels),
+    coreBlock(sharing, place, labels),
+    exclusiveBlock(sharing, place, labels),
+    ...causalBlocks(found.parts),
+  ];
 }
 
 function matrixBlock(content, { run, layer }, labels) {
   const { features, overlap } = content;
   const heads = features.map((feature) => ({
     name: String(feature),
-    title: labels.get(feature),
+    title: labels.get(feature)?.label,
     href: href(featurePath(run, layer, feature)),
   }));
   const rows = features.map((feature, place) => ({
     ...heads[place],
-    name: labels.has(feature) ? `${feature} ${labels.get(feature)}` : String(feature),
+    name: `${feature} ${labels.get(feature)?.label ?? ""}`,
   }));
   const box = h("div");
   const note = h("p", { class: "note" });
@@ -108,7 +92,7 @@ function pairWords(overlap, features, i, j) {
   return `features ${features[i]} and ${features[j]} share ${figure(overlap.shared?.[i][j] ?? null)}, Jaccard ${figure(overlap.jaccard[i][j])}${chance}`;
 }
 
-function coreBlock(content) {
+function coreBlock(content, { run, layer }) {
   const { core = [], share = null, needed = null, core_by_chance: chance = null, core_p_value: p = null } = content;
   return h(
     "section",
@@ -123,9 +107,8 @@ function coreBlock(content) {
     ),
     core.length === 0
       ? null
-      : h(
-          "table",
-          { class: "plain versus" },
+      : framed(
+          "Core neurons",
           h("thead", {}, h("tr", {}, ["Neuron", "Sign", "Held by", "Mean weight"].map((name) => h("th", { scope: "col" }, name)))),
           h(
             "tbody",
@@ -136,7 +119,11 @@ function coreBlock(content) {
                 {},
                 h("th", { scope: "row" }, String(one.neuron)),
                 h("td", {}, one.sign < 0 ? "−" : "+"),
-                h("td", {}, one.members.join(", ")),
+                h(
+                  "td",
+                  {},
+                  one.members.map((feature, place) => [place === 0 ? "" : ", ", h("a", { href: href(featurePath(run, layer, feature)) }, String(feature))]),
+                ),
                 h("td", {}, figure(mean(one.weights ?? []))),
               ),
             ),
@@ -156,9 +143,8 @@ function exclusiveBlock(content, { run, layer }, labels) {
     "section",
     { class: "block" },
     h("h2", {}, "Exclusive neurons"),
-    h(
-      "table",
-      { class: "plain versus" },
+    framed(
+      "Exclusive neurons",
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Feature"), h("th", { scope: "col" }, "Neurons that it alone holds"))),
       h(
         "tbody",
@@ -170,12 +156,20 @@ function exclusiveBlock(content, { run, layer }, labels) {
             h(
               "th",
               { scope: "row" },
-              h("a", { href: href(featurePath(run, layer, feature)) }, `${feature} `, isolated(labels.get(Number(feature)) ?? "")),
+              h("a", { href: href(featurePath(run, layer, feature)) }, `${feature} `, isolated(labels.get(Number(feature))?.label ?? "")),
             ),
             h("td", {}, neurons.length === 0 ? missing("none") : neurons.map(({ neuron }) => neuron).join(", ")),
           ),
         ),
       ),
     ),
+  );
+}
+
+function framed(name, ...content) {
+  return h(
+    "div",
+    { class: "scroll", tabindex: 0, role: "region", "aria-label": name },
+    h("table", { class: "plain versus" }, ...content),
   );
 }

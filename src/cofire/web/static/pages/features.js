@@ -88,7 +88,7 @@ class FeaturesPage {
       ),
     ];
     this.open = feature;
-    this.listed = this.refresh(filters);
+    this.listed = this.refresh(filters, { keep: true });
     if (feature !== null) this.show(feature, { opening: true });
   }
 
@@ -149,7 +149,8 @@ class FeaturesPage {
     return true;
   }
 
-  async refresh(filters) {
+  /** Show what passes the filters; from the top, or with `keep` where the open feature is. */
+  async refresh(filters, { keep = false } = {}) {
     this.asked = JSON.stringify(filters);
     this.source?.stop();
     const Source = filters.sentence === "" ? FeatureSource : SentenceSource;
@@ -166,7 +167,7 @@ class FeaturesPage {
       this.count.textContent = "Reading the sentence … the model may have to be loaded first.";
     }
     try {
-      await source.first(this.open);
+      await source.first(keep ? this.open : null);
     } catch (error) {
       if (error.name === "AbortError" || source !== this.source) return;
       this.count.replaceChildren(failed(error));
@@ -175,10 +176,9 @@ class FeaturesPage {
     }
     if (source !== this.source) return;
     this.filters.offer(source.measures, source.concepts);
-    this.list.open(source, asked(filters));
+    this.list.open(source, asked(filters), { keep });
     this.count.textContent = countWords(source);
     if (this.open === null && !narrow.matches) this.showFirst();
-    else if (this.open !== null) this.list.mark(this.open);
     this.drawSentence();
   }
 
@@ -258,7 +258,7 @@ class FeaturesPage {
   relabelled(feature) {
     this.pages.delete(feature);
     this.show(feature);
-    this.listed = this.refresh(this.filters.filters);
+    this.listed = this.refresh(this.filters.filters, { keep: true });
   }
 
   drawSentence() {

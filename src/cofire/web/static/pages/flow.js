@@ -1,14 +1,13 @@
 // What becomes of features from layer to layer.
 
-import { featurePath, href, listPath } from "../address.js";
-import { read } from "../api.js";
+import { featurePath, href } from "../address.js";
 import { flowChart } from "../parts/flow_chart.js";
-import { documentLike, resultsPage } from "../parts/results_page.js";
+import { partsOf, resultsPage } from "../parts/results_page.js";
+import { stackBlock } from "../parts/stack.js";
 import { h, missing } from "../shared/dom.js";
 import { figure, percent } from "../shared/text.js";
 
 const FATES = ["persists", "splits", "merges", "dies"];
-const MOST = 500; // labels asked for, a layer
 
 export const open = resultsPage({
   kind: "flow",
@@ -17,42 +16,42 @@ export const open = resultsPage({
   absent: "Features were not followed across the layers of this run yet. This command does, for a run of several layers:",
   command: (run) => `cofire flow ${run}`,
   draw,
+  always: ({ place }) => (place.run === null ? [] : [stackBlock(place.run)]),
 });
 
-const isFlow = (content) => Array.isArray(content?.layers) && Array.isArray(content?.steps);
-
 async function draw(result) {
-  const found = await documentLike(result, isFlow);
+  const found = await partsOf(result, "features", "flow");
   if (found === null) return [];
-  const { content } = found;
-  const run = result.card.run ?? result.place.run;
-  const labels = await labelsOf(run, content.layers);
-  const wanted = { layer: Number(result.query.get("layer")), feature: result.query.get("feature") };
+  const { flow, features, chosen = null } = found.parts;
+  const { card, query } = result;
+  const labels = new Map(flow.layers.map((layer) => [layer, features[layer].map(({ label }) => label)]));
+  const wanted = query.get("feature");
   return [
     flowChart({
-      flow: content,
+      flow: chosen === null ? flow : linkedWith(flow, chosen.features),
       labels,
-      open: wanted.feature === null ? null : { layer: wanted.layer, feature: Number(wanted.feature) },
-      link: (layer, feature) => href(featurePath(run, layer, feature)),
+      open: wanted === null ? null : { layer: Number(query.get("layer")), feature: Number(wanted) },
+      link: (layer, feature) => href(featurePath(card.run, layer, feature)),
     }),
-    fates(content),
+    chosen === null
+      ? null
+      : h("p", { class: "note" }, `Drawn is what is linked with features named after ${chosen.concept}, as the command was asked to.`),
+    fates(flow),
   ];
 }
 
-/** Labels of the features of every layer, by layer and feature; empty where they cannot be read. */
-async function labelsOf(run, layers) {
-  const labels = new Map();
-  await Promise.all(
-    layers.map(async (layer) => {
-      try {
-        const { features } = await read(listPath(run, layer), { query: { limit: MOST } });
-        labels.set(layer, new Map(features.map(({ feature, label }) => [feature, label])));
-      } catch (error) {
-        if (!("status" in error)) throw error;
-      }
-    }),
+/** The links that begin or end at some features, which are told by layer. */
+function linkedWith(flow, chosen) {
+  const wanted = new Set(
+    Object.entries(chosen).flatMap(([layer, some]) => some.map(({ feature }) => `${layer}/${feature}`)),
   );
-  return labels;
+  const steps = flow.steps.map((step) => ({
+    ...step,
+    links: step.links.filter(
+      ({ lower, higher }) => wanted.has(`${step.lower}/${lower}`) || wanted.has(`${step.higher}/${higher}`),
+    ),
+  }));
+  return { ...flow, steps };
 }
 
 function fates({ steps }) {

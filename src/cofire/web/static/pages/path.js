@@ -1,7 +1,7 @@
 // A path over the number of features: figures of every point.
 
 import { chart, curve } from "../parts/charts.js";
-import { documentLike, resultsPage } from "../parts/results_page.js";
+import { resultsPage } from "../parts/results_page.js";
 import { h } from "../shared/dom.js";
 
 const MEASURES = [
@@ -27,9 +27,10 @@ export const open = resultsPage({
 const isPath = (content) => Array.isArray(content?.points) && content.points.length > 1;
 
 async function draw(result) {
-  const found = await documentLike(result, isPath);
-  if (found === null) return [];
-  const { points } = found.content;
+  const written = result.card.documents.some(({ document }) => document === "path");
+  const { content = null } = written ? await result.load("path") : {};
+  if (!isPath(content)) return [];
+  const { points } = content;
   const varied = new Set(points.map((point) => point.sparsity)).size > 1 ? "sparsity" : "n_components";
   const figures = MEASURES.map(([name, title]) => ({
     title,

@@ -7,7 +7,7 @@ import { counted, MISSING } from "../shared/text.js";
 import { numbersInWords } from "../parts/words.js";
 
 export async function open({ go }) {
-  const { runs, cofire_version: version } = await runList({ fresh: true });
+  const { runs, results, cofire_version: version } = await runList({ fresh: true });
   if (runs.length === 1 && runs[0].layers.length > 0) {
     await go(href(runPath(runs[0].run)), { replace: true });
   }
@@ -15,8 +15,16 @@ export async function open({ go }) {
     title: "Runs",
     content: [
       h("h1", {}, "Runs"),
-      h("p", { class: "deck" }, runs.length === 0 ? "There is no run here." : counted(runs.length, "run"), "."),
+      h("p", { class: "deck" }, runs.length === 0 ? "There is no run here." : `${counted(runs.length, "run")}.`),
       h("ul", { class: "cards" }, runs.map(card)),
+      results.length === 0
+        ? null
+        : h(
+            "section",
+            { class: "block" },
+            h("h2", {}, "Other results"),
+            h("ul", { class: "earlier" }, results.map(lone)),
+          ),
       h(
         "p",
         { class: "note" },
@@ -27,6 +35,17 @@ export async function open({ go }) {
       ),
     ],
   };
+}
+
+const KINDS = { weights: "Weights", comparisons: "Methods side by side", path: "Path" };
+
+function lone({ page, result, path }) {
+  return h(
+    "li",
+    {},
+    h("a", { href: href(`/${page}`, { result }) }, `${KINDS[page]}: `, isolated(result)),
+    isStored ? null : h("span", { class: "note where" }, " ", isolated(path)),
+  );
 }
 
 function card(run) {

@@ -4,22 +4,16 @@ import { href } from "../address.js";
 import { read } from "../api.js";
 import { h } from "../shared/dom.js";
 import { forest } from "./forest.js";
+import { allLines } from "./results_page.js";
 import { failed } from "./words.js";
 
-const LINES = 500; // of a table asked for at once
-const MOST = 20; // times that
 const FIRST = ["unexplained-variance", "concept-auroc", "concept-detection"]; // worth seeing first
 
 /** The table of results of one comparison, null when it has none. */
 export async function comparisonRows(card, load) {
   const table = card.documents.find(({ document, type }) => document === "results" && type === "table");
   if (!table || !["measure", "method", "value"].every((name) => table.columns.includes(name))) return null;
-  const rows = [];
-  for (let page = 0; page < MOST; page += 1) {
-    const { rows: some, found } = await load("results", { offset: page * LINES, limit: LINES });
-    rows.push(...some);
-    if (rows.length >= found) break;
-  }
+  const rows = await allLines(load, "results");
   return rows.filter((row) => row.seed === null || row.seed === undefined);
 }
 

@@ -32,8 +32,8 @@ export class FeatureList {
     this.rows.addEventListener("keydown", (event) => this.onKey(event));
   }
 
-  /** Show the rows of a source, whose first page is there. */
-  open(source, { search = "", sort = "feature" }) {
+  /** Show the rows of a source, from the top or, with `keep`, where the open feature is. */
+  open(source, { search = "", sort = "feature" }, { keep = false } = {}) {
     this.source = source;
     this.search = folded(search.trim());
     this.shown = source.measures.find(({ name }) => name === sort) ?? null;
@@ -46,7 +46,7 @@ export class FeatureList {
       );
     }
     this.place = source.placeOf(this.current);
-    if (this.place >= 0) this.view.enframe(this.place);
+    if (keep && this.place >= 0) this.view.enframe(this.place);
     this.draw();
   }
 

@@ -15,7 +15,7 @@ const MOST = 60; // linked features of a layer that are drawn
  * The chart, with a list of what the chosen feature is linked with.
  *
  * @param {object} flow layers and steps with links
- * @param {Map<number, Map<number, string>>} labels by layer and feature
+ * @param {Map<number, string[]>} labels of the features of every layer
  */
 export function flowChart({ flow, labels, open, link }) {
   const { columns, left } = columnsOf(flow);
@@ -27,7 +27,7 @@ export function flowChart({ flow, labels, open, link }) {
       places.set(`${layer}/${feature}`, { x: LEFT + number * COLUMN, y: TOP + row * (TALL + GAP), layer, feature }),
     ),
   );
-  const named = (layer, feature) => labels.get(layer)?.get(feature) ?? "";
+  const named = (layer, feature) => labels.get(layer)?.[feature] ?? "";
   const detail = h("div", { class: "flow-detail", role: "status" });
   const picture = svg(
     "svg",

@@ -5,7 +5,12 @@ import { read } from "../api.js";
 import { placeFor } from "../bar.js";
 import { documentBlock } from "./documents.js";
 import { failed, notComputed } from "./words.js";
+import { layerOf, resultWords } from "./site_words.js";
 import { h, isolated } from "../shared/dom.js";
+import { counted } from "../shared/text.js";
+
+const LINES = 500; // of a table asked for at once
+const MOST_PAGES = 40; // times that
 
 /**
  * A page for one kind of results.
@@ -16,14 +21,18 @@ import { h, isolated } from "../shared/dom.js";
  * @param {string} absent what to say when the command was not used
  * @param {(run: string) => string} command the command that makes it
  * @param {(result: object) => (HTMLElement | null)[] | Promise<...>} draw draws what is known of a
- *   result: `{ card, place, documents, load }`, where `load(name)` gives a document
+ *   result: `{ card, place, load, query, go }`, where `load(name)` gives a document
+ * @param {(result: object) => HTMLElement[]} always what stands below, also without a result
  */
-export function resultsPage({ kind, title, deck, absent, command, draw }) {
+export function resultsPage({ kind, title, deck, absent, command, draw, always = () => [] }) {
   return async ({ query, signal, go }) => {
     const [place, { results }] = await Promise.all([placeFor(query), read(`/${kind}`, { signal })]);
-    const own = results.filter(({ run }) => run === null || place.run === null || run === place.run);
-    const shown = own.length > 0 ? own : results;
-    const card = shown.find(({ result }) => result === query.get("result")) ?? shown[0] ?? null;
+    const shown = results.filter(({ run }) => run === null || place.run === null || run === place.run);
+    const card =
+      shown.find(({ result }) => result === query.get("result")) ??
+      shown.find(({ result, run }) => run !== null && layerOf(result) === place.layer) ??
+      shown[0] ??
+      null;
     return {
       title,
       place: place.run === null ? {} : { run: place.run, layer: place.layer },
@@ -31,8 +40,12 @@ export function resultsPage({ kind, title, deck, absent, command, draw }) {
         h("h1", {}, title),
         h("p", { class: "deck" }, deck),
         card === null
-          ? notComputed(absent, command(place.card?.path ?? "RUN"))
-          : [chooser(kind, shown, card, place, go), ...(await content({ kind, card, place, draw, signal, query, go }))],
+          ? [notComputed(absent, command(place.card?.path ?? "RUN")), ...always({ place })]
+          : [
+              chooser(kind, shown, card, place, go),
+              progress(card),
+              ...(await content({ kind, card, place, draw, always, signal, query, go })),
+            ],
       ],
     };
   };
@@ -43,14 +56,25 @@ function chooser(kind, results, card, { run, layer }, go) {
   const select = h(
     "select",
     {},
-    results.map(({ result }) => h("option", { value: result }, result)),
+    results.map((one) => h("option", { value: one.result }, resultWords(one))),
   );
   select.value = card.result;
   select.addEventListener("change", () => go(href(`/${kind}`, { run, layer, result: select.value })));
   return h("div", { class: "work" }, h("label", {}, h("span", {}, "Result"), " ", select));
 }
 
-async function content({ kind, card, place, draw, signal, query, go }) {
+/** How far the command is, where it is not done. */
+function progress({ finished }) {
+  if (finished === null || finished.done >= finished.wanted) return null;
+  const { of, done, wanted } = finished;
+  return h(
+    "p",
+    { class: "notice", role: "status" },
+    `${done} of ${wanted} ${of} are done: the command is at work, or was interrupted; it goes on when it is run again. Load this page again to see more.`,
+  );
+}
+
+async function content({ kind, card, place, draw, always, signal, query, go }) {
   const load = (name, options = {}) =>
     read(`/results/${kind}/${encodeURIComponent(card.result)}/${encodeURIComponent(name)}`, {
       query: options,
@@ -64,28 +88,45 @@ async function content({ kind, card, place, draw, signal, query, go }) {
     if (error.name === "AbortError" || !("status" in error)) throw error;
     blocks.push(failed(error));
   }
-  blocks.push(documents(card, load));
+  blocks.push(...always({ place }), documents(card, load));
   return blocks.filter((block) => block !== null);
 }
 
-/** Every document of a result, opened one by one. */
+/** Every document of a result, opened one by one; those of folders within are only counted. */
 function documents(card, load) {
+  const own = card.documents.filter(({ file }) => file !== null && !file.includes("/"));
+  const below = card.documents.filter(({ file }) => file?.includes("/"));
   return h(
     "section",
     { class: "block" },
     h("h2", {}, "Everything that was stored"),
     h("p", { class: "note" }, isolated(card.path)),
     card.documents.length === 0 ? h("p", { class: "note" }, "Nothing yet.") : null,
-    card.documents.map((one) => documentBlock(one, load)),
+    own.map((one) => documentBlock(one, load)),
+    below.length === 0 ? null : h("p", { class: "note" }, `and ${counted(below.length, "file")} in folders of it`),
   );
 }
 
-/** The first document whose content has some shape: `{ name, content }`, null when none has. */
-export async function documentLike({ card, load }, fits) {
-  for (const { document, type } of card.documents) {
-    if (type !== "json" || document === "manifest") continue;
-    const { content: found } = await load(document);
-    if (fits(found)) return { name: document, content: found };
+/** The content of a result that is one file. */
+export async function onlyDocument({ card, load }) {
+  const [{ document }] = card.documents;
+  return (await load(document)).content;
+}
+
+/** The parts of a result in structure/ that must be there, null while they are not all made. */
+export async function partsOf(result, ...names) {
+  const content = await onlyDocument(result);
+  const parts = content?.parts ?? {};
+  return names.every((name) => name in parts) ? { ...content, parts } : null;
+}
+
+/** All lines of a table. */
+export async function allLines(load, document) {
+  const lines = [];
+  for (let page = 0; page < MOST_PAGES; page += 1) {
+    const { rows, found } = await load(document, { offset: page * LINES, limit: LINES });
+    lines.push(...rows);
+    if (lines.length >= found || rows.length === 0) break;
   }
-  return null;
+  return lines;
 }

@@ -1,16 +1,18 @@
 // What other commands stored about one feature: how it steers, and whatever else they know.
 
-import { h, missing } from "../shared/dom.js";
-import { figure } from "../shared/text.js";
+import { featurePath, href } from "../address.js";
+import { h, isolated, missing } from "../shared/dom.js";
+import { figure, percent } from "../shared/text.js";
 import { recordTable } from "./documents.js";
 
 const TEXTS = 6; // continuations shown
 const DRAWN = new Set(["steering/steering", "steering/steering_cells", "steering/continuations"]);
 
 /** Blocks for everything that is stored about a feature. */
-export function storedBlocks({ stored = {} }) {
+export function storedBlocks({ stored = {}, trees = [], run, layer, feature }) {
   const others = Object.entries(stored).filter(([name]) => !DRAWN.has(name));
   return [
+    ...trees.map((tree) => treePlace(tree, { run, layer, feature })),
     steeringBlock(stored),
     ...others.map(([name, lines]) =>
       h(
@@ -21,6 +23,38 @@ export function storedBlocks({ stored = {} }) {
       ),
     ),
   ].filter((block) => block !== null);
+}
+
+/** Where the feature hangs in a tree: what it belongs to, and what else belongs there. */
+function treePlace({ result, name, share, above, siblings, n_siblings: count }, { run, layer, feature }) {
+  const [parent, ...further] = above;
+  const more = count - siblings.length;
+  return h(
+    "section",
+    { class: "block tree-place" },
+    h("h3", {}, "In the tree ", h("a", { href: href("/tree", { run, layer, result, feature }) }, isolated(name))),
+    parent === undefined
+      ? h("p", {}, "It belongs to nothing broader.")
+      : h(
+          "p",
+          {},
+          `${percent(share)} of it belongs to `,
+          h("b", {}, isolated(parent.label)),
+          further.map((one) => [" in ", isolated(one.label)]),
+        ),
+    siblings.length === 0
+      ? null
+      : h(
+          "p",
+          {},
+          "Beside it: ",
+          siblings.map((one, place) => [
+            place === 0 ? "" : " · ",
+            h("a", { href: href(featurePath(run, layer, one.feature)) }, h("span", { class: "number" }, `${one.feature} `), isolated(one.label)),
+          ]),
+          more > 0 ? h("span", { class: "note" }, ` and ${more} more`) : null,
+        ),
+  );
 }
 
 function withoutFeature({ feature: _, ...rest }) {

@@ -4,48 +4,32 @@ import { h, isolated } from "../shared/dom.js";
 import { folded, percent } from "../shared/text.js";
 
 /**
- * The roots of a stored tree, null when the content is none.
+ * The nodes that hang on the root of a stored tree, the coarsest first, each with its children.
  *
- * It may be nested (`children` of records) or a list of `nodes` that name their `parent` or
- * `parents`, each with an `id`, or a `level` and a number of its own in it.
+ * @param {object} content `levels` of nodes, the finest first, each with `parent` and `share`
  */
-export function forestOf(content) {
-  if (content === null || typeof content !== "object") return null;
-  const list = Array.isArray(content) ? content : content.nodes ?? content.roots ?? content.tree ?? null;
-  if (list !== null && !Array.isArray(list)) return forestOf([list]);
-  if (list === null) return Array.isArray(content.children) ? [nested(content)] : null;
-  if (list.length === 0 || typeof list[0] !== "object" || list[0] === null) return null;
-  if (list.some((node) => Array.isArray(node.children) && typeof node.children[0] === "object")) {
-    return list.map(nested);
-  }
-  return list.some((node) => "parent" in node || "parents" in node) ? linked(list, content.edges) : null;
-}
-
-function shown(node) {
-  const number = node.feature ?? node.index ?? node.number ?? null;
-  return {
-    label: String(node.label ?? node.name ?? (number === null ? node.id ?? "?" : `feature ${number}`)),
-    feature: node.feature ?? (node.level === 0 || node.level === undefined ? number : null),
-    level: node.level ?? null,
-    share: node.share ?? node.weight ?? null,
-    children: [],
-  };
-}
-
-function nested(node) {
-  return { ...shown(node), children: (node.children ?? []).map(nested) };
-}
-
-function linked(list) {
-  const name = (node) => String(node.id ?? `${node.level ?? 0}/${node.feature ?? node.index}`);
-  const nodes = new Map(list.map((node) => [name(node), shown(node)]));
+export function forestOf({ levels, first_changed: changed }) {
+  const nodes = levels.map((level, number) =>
+    level.map(({ index, label, share, others, concept }) => ({
+      label: label === "" ? `feature ${index}` : label,
+      feature: number === 0 && !changed ? index : null,
+      level: number,
+      concept,
+      share,
+      others,
+      children: [],
+    })),
+  );
   const roots = [];
-  for (const node of list) {
-    const parent = node.parent ?? node.parents?.[0]?.id ?? node.parents?.[0]?.parent ?? node.parents?.[0] ?? null;
-    const above = parent === null ? null : nodes.get(String(parent)) ?? nodes.get(`${(node.level ?? 0) + 1}/${parent}`);
-    (above?.children ?? roots).push(nodes.get(name(node)));
-  }
-  return roots;
+  levels.forEach((level, number) =>
+    level.forEach(({ index, parent, others }) => {
+      const node = nodes[number][index];
+      node.others = others.map(([other, share]) => ({ label: nodes[number + 1][other].label, share }));
+      (parent === null ? roots : nodes[number + 1][parent].children).push(node);
+    }),
+  );
+  for (const node of nodes.flat()) node.children.sort((a, b) => b.share - a.share);
+  return roots.sort((a, b) => b.level - a.level);
 }
 
 /** The tree, with a search; `open` is a feature to show at once. */
@@ -53,6 +37,7 @@ export function treeView({ roots, open, link }) {
   const list = h("ul", { class: "tree", role: "tree", "aria-label": "Tree of features" });
   const items = [];
   const depths = deepest(roots);
+  const top = Math.max(0, ...roots.map(({ level }) => level));
   const make = (node, depth, parent, place, siblings) => {
     const inner = node.children.length > 0;
     const item = h("li", {
@@ -72,7 +57,11 @@ export function treeView({ roots, open, link }) {
       h("span", { class: "twist", "aria-hidden": "true" }, inner ? "▸" : "·"),
       words,
       inner ? h("span", { class: "note" }, ` ${leaves} ${leaves === 1 ? "feature" : "features"}`) : null,
-      node.share === null ? null : h("span", { class: "note", title: "share of the parent" }, ` ${percent(node.share)}`),
+      node.share === null ? null : h("span", { class: "note", title: "of its weight goes to this parent" }, ` ${percent(node.share)}`),
+      node.others.map(({ label, share }) =>
+        h("span", { class: "note" }, `, ${percent(share)} to `, isolated(label)),
+      ),
+      node.share === null && node.level < top ? h("span", { class: "note" }, " belongs to nothing broader") : null,
     );
     item.append(row);
     const own = { node, item, parent, text: folded(node.label) };
@@ -151,7 +140,7 @@ function isBelow(own, above) {
 }
 
 function countLeaves(node) {
-  return node.children.length === 0 ? 1 : node.children.reduce((sum, child) => sum + countLeaves(child), 0);
+  return node.children.length === 0 ? Number(node.level === 0) : node.children.reduce((sum, child) => sum + countLeaves(child), 0);
 }
 
 function deepest(nodes) {
