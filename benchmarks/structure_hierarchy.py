@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--days", type=Path, help="the same of the texts about days")
     parser.add_argument("--layers", default="0,5,11,17")
     parser.add_argument(
-        "--day-layers", default="0,2,5,8,11,14,17", help="layers of the question ``days``"
+        "--day-layers", default="0,3,5,8,11,14,17", help="layers of the question ``days``"
     )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=list(QUESTIONS))
