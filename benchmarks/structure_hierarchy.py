@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--days", type=Path, help="the same of the texts about days")
     parser.add_argument("--layers", default="0,5,11,17")
     parser.add_argument(
-        "--day-layers", default="0,2,5,8,11,14,17", help="layers of the question ``days``"
+        "--day-layers", default="0,3,5,8,11,14,17", help="layers of the question ``days``"
     )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=list(QUESTIONS))
@@ -260,11 +260,11 @@ def words(rows: Activations, seed: int) -> dict[str, Any]:
     """See the module docstring."""
     pieces = np.array([piece.strip() for piece in rows.tokens.pieces])[rows.tokens.piece]
     within: dict[str, str | None] = {}
+    family_of: dict[str, str] = {}  # of words; "days" is a word and a family
     for family, inner in WORDS.items():
-        within[family] = None
+        within |= {family: None, **dict.fromkeys(inner, family)}
         for name, members in inner.items():
-            within[name] = family
-            within |= dict.fromkeys(members, name)
+            family_of |= dict.fromkeys(members, name)
     nesting = Nesting(within)
     wanted = [word for inner in WORDS.values() for members in inner.values() for word in members]
     chosen = np.flatnonzero(np.isin(pieces, wanted))
@@ -281,7 +281,7 @@ def words(rows: Activations, seed: int) -> dict[str, Any]:
     ).fit(X)
     tree = build_tree([weights.astype(float) for weights in found.weights_])
     codes = torch.as_tensor(found.transform(X))
-    classes = [within[leaf] for leaf in leaves]
+    classes = [family_of[leaf] for leaf in leaves]
     trees = {"merge": leaf_tree(tree), **clustering_trees(atoms, codes, WORD_LEVELS)}
     scores = [
         asdict(s) for n, one in trees.items() for s in score_tree(n, one, classes, nesting, seed)

@@ -36,7 +36,7 @@ def weekday(
 ) -> dict[str, Any]:
     """The weekday rule, and what there is of weekday otherwise."""
     codes = found.level_codes(0)[torch.from_numpy(training)]
-    fired = firing_types(codes, rows.tokens.take(training))
+    fired = list(firing_types(codes, rows.tokens.take(training)))
     days = [day_of(types) for types in fired]
     confirmed = [node for node in tree if node.concept == "weekday"]
     below = leaf_tree(tree).below[1:]

@@ -7,7 +7,13 @@ import pytest
 from cofire.corpus import Corpus, Text
 from cofire.data import bundled_concepts
 from cofire.errors import DataError
-from cofire.structure.nestings import bundled_nesting, finest_name, load_nesting, nesting_of
+from cofire.structure.nestings import (
+    Nesting,
+    bundled_nesting,
+    finest_name,
+    load_nesting,
+    nesting_of,
+)
 
 
 def test_the_bundled_nesting_knows_every_bundled_concept():
@@ -64,3 +70,8 @@ def test_what_is_no_nesting_is_refused(tmp_path, text, message):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DataError, match="Cannot read the nesting"):
         load_nesting(tmp_path / "none.json")
+
+
+def test_a_name_within_itself_is_refused():
+    with pytest.raises(DataError, match="'be' lies within itself"):
+        Nesting({"be": "verbs", "verbs": "be"})

@@ -15,8 +15,8 @@ from cofire.store.structure_file import StructureFile
 
 _LINKS = 20  # told in words; the file has all
 
-_SPREAD = 2.0
-"""An atom spread over so many layers counts as spanning layers."""
+_SPREAD = 1.5
+"""An atom spread over so many layers counts as spanning layers; of two layers, 2 is the most."""
 
 
 def write_flow_page(run: Run, file: StructureFile) -> Path:

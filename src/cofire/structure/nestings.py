@@ -22,9 +22,23 @@ class Nesting:
 
     Attributes:
         within: name -> the name it lies directly within, None for one that lies within none.
+
+    Raises:
+        DataError: when a name lies within itself.
     """
 
     within: Mapping[str, str | None]
+
+    def __post_init__(self) -> None:
+        for name in self.within:
+            found = [name]
+            while (above := self.within.get(found[-1])) is not None:
+                found.append(above)
+                if above in found[:-1]:
+                    raise DataError(
+                        f"{above!r} lies within itself ({' < '.join(found)}); a name needs a place "
+                        "of its own, labels and groups of texts other names."
+                    )
 
     def path(self, name: str) -> tuple[str, ...]:
         """The name, what it lies within, what that lies within, ...; the name alone if unknown.
