@@ -7,12 +7,12 @@ Importing cofire beside SAELens, in either order, does that (``cofire.on_import`
 This module imports SAELens, so it is itself imported only where SAELens is.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from sae_lens.registry import SAE_CLASS_REGISTRY
-from sae_lens.saes.sae import SAE, SAEConfig
+from sae_lens.saes.sae import SAE, SAEConfig, SAEMetadata
 from torch import Tensor
 
 from cofire.baselines.sae_folder import NNLS_ARCHITECTURE
@@ -27,6 +27,7 @@ class NonnegativeSAEConfig(SAEConfig):
     penalty: float = 0.0
     max_active: int | None = None
     rectify: bool = False
+    metadata: Any = field(default_factory=SAEMetadata)  # SAELens passes a dict first
 
     @classmethod
     def architecture(cls) -> str:
