@@ -660,11 +660,13 @@ def neighbours(study: Study) -> str:
 
 def causal(study: Study) -> str:
     """What removing components does."""
+    tried = [c for one in study.tried for c in one.components if c.kl_own is not None]
+    mixtures = any(c.random_specificity is not None for c in tried)  # older records have none
     rows = []
     for method, name in (("svd", "SVD"), ("ica", "ICA, stable")):
         lines = [c for one in study.tried for c in one.of_method(method) if c.kl_own is not None]
         if not lines:
-            rows.append([name, 0, *["–"] * 7])
+            rows.append([name, 0, *["–"] * (7 if mixtures else 6)])
             continue
         rows.append(
             [
@@ -674,7 +676,7 @@ def causal(study: Study) -> str:
                 median([c.kl_other for c in lines]),
                 median([c.kl_random for c in lines]),
                 median([c.specificity for c in lines]),
-                median([c.random_specificity for c in lines]),
+                *([median([c.random_specificity for c in lines])] if mixtures else []),
                 *[percent(sum(c in group for c in lines), len(lines)) for group in clear(lines)],
             ]
         )
@@ -687,8 +689,9 @@ def causal(study: Study) -> str:
             "sentences. Medians of KL(plain ‖ without) of the next token in nats: where the head "
             "attends to tokens that the component reads, where it does not, and with random "
             "mixtures of the components taken out, of the same size, at the same places. "
-            "Specificity is 1 − elsewhere / own (B07: above 0.8 separable, below 0.5 a threat), "
-            "and says something of a component only as far as it is above that of the mixtures. "
+            "Specificity is 1 − elsewhere / own (B07: above 0.8 separable, below 0.5 a threat); "
+            f"it counts only as far as it is above that of mixtures"
+            f"{'' if mixtures else ', which was not kept here'}. "
             f"More or less than mixtures: p ≤ {LEVEL:g} over texts (Wilcoxon), not corrected.",
             table(
                 [
@@ -698,7 +701,7 @@ def causal(study: Study) -> str:
                     "elsewhere",
                     "random mixtures",
                     "specificity",
-                    "of mixtures",
+                    *(["of mixtures"] if mixtures else []),
                     "more than mixtures",
                     "less than mixtures",
                 ],

@@ -75,15 +75,29 @@ def test_tables_are_readable_without_cofire(done):
     assert {one["method"] for one in components} == {"svd", "ica", "nmf", "snmf"}
 
 
+# The fields of EvalResult, InstrumentInfo and the file around them, as Mechanistic Validity's
+# metrics/common.py declares them.
+_NUMBERS = {
+    "value", "baseline_random", "baseline_untrained", "baseline_literature", "ci_low", "ci_high",
+    "cpr", "cmd",
+}  # fmt: skip
+_FIELDS = _NUMBERS | {
+    "metric_id", "n_samples", "faithfulness_curve", "instrument_info", "metadata",
+}  # fmt: skip
+_INSTRUMENT = {"name", "paper_ref", "paper_cite", "description", "category"}
+_PROVENANCE = {"timestamp", "python", "platform", "package_version", "git"}
+
+
 def test_verdicts_are_records_of_the_framework(done):
-    names = {
-        "metric_id", "value", "baseline_random", "baseline_untrained", "baseline_literature",
-        "n_samples", "ci_low", "ci_high", "faithfulness_curve", "cpr", "cmd", "instrument_info",
-        "metadata",
-    }  # fmt: skip
     file = json.loads((done.path / "verdicts.json").read_text(encoding="utf-8"))
     assert set(file) == {"provenance", "config", "results"}
-    assert all(set(one) == names for one in file["results"])
+    assert set(file["provenance"]) == _PROVENANCE
+    for one in file["results"]:
+        assert set(one) == _FIELDS
+        assert all(one[name] is None or isinstance(one[name], float) for name in _NUMBERS)
+        assert isinstance(one["n_samples"], int)
+        assert isinstance(one["metadata"], dict)
+        assert {"name", "category"} <= set(one["instrument_info"]) <= _INSTRUMENT
     metrics = {one["metric_id"] for one in file["results"]}
     assert {"B01.effective_rank", "B07.participation_ratio", "B08.pattern.aligned"} <= metrics
     undecided = [one for one in file["results"] if one["metric_id"] == "B08.pattern.aligned"]
