@@ -10,7 +10,7 @@ import numpy as np
 
 from cofire.evaluation.auroc import auroc, auroc_interval
 from cofire.weights.examination import random_top_ratio
-from cofire.weights.head_record import ONE_CHANNEL, ComponentRecord, HeadRecord
+from cofire.weights.head_record import ATTENDING, ONE_CHANNEL, ComponentRecord, HeadRecord
 from cofire.weights.nulls import BEYOND_Z
 from cofire.weights.rules import (
     DEPENDENT,
@@ -40,8 +40,8 @@ METHODS = ("svd", "ica", "snmf")
 NAMES = {"svd": "SVD", "ica": "ICA", "ica-stable": "ICA, stable", "nmf": "NMF", "snmf": "semi-NMF"}
 LEVEL = 0.05
 OUTSTANDING = 3  # heads shown of each kind
-INDUCTION, COPYING = 0.25, 0.5
-"""From which behavioural score a head counts, as in ``toy_induction.py``."""
+COPYING = 0.5
+"""Standard deviations from which a head raises what it attends to, as in ``toy_induction.py``."""
 
 
 @dataclass(frozen=True)
@@ -576,7 +576,7 @@ def what_heads_do(study: Study) -> str:
     score = np.array([copying(one) for one in study.heads])
     rows = []
     for name, label, limit in (
-        ("looks behind the first time (induction)", "induction", INDUCTION),
+        ("looks behind the first time (induction)", "induction", ATTENDING),
         ("raises what it attends to, repeated tokens", "copying", COPYING),
         ("raises what it attends to, sentences", "copying", COPYING),
     ):
@@ -594,14 +594,14 @@ def what_heads_do(study: Study) -> str:
     known_scores = [one.copying for one in study.heads if one.copying is not None]
     copies = sum(one.z is not None and one.z >= BEYOND_Z for one in known_scores)
     suppresses = sum(one.z is not None and one.z <= -BEYOND_Z for one in known_scores)
-    looking = [one.name for one in study.heads if inducing(one) >= INDUCTION]
+    looking = [one.name for one in study.heads if inducing(one) >= ATTENDING]
     return "\n\n".join(
         [
             "## Copying and induction: weights against behaviour",
             f"The copying score of W_OV is {BEYOND_Z:g} standard deviations above random rotations "
             f"in {counted(copies, len(known_scores))} heads, and as far below in "
             f"{counted(suppresses, len(known_scores))}. Heads that give at least "
-            f"{INDUCTION:.0%} of their attention to the token after the first time, on random "
+            f"{ATTENDING:.0%} of their attention to the token after the first time, on random "
             f"tokens that come twice: {', '.join(looking) or 'none'}. Does the score order heads "
             "by what they do (AUROC, 95% score interval; heads that hardly look beyond the first "
             "token are left out of copying)?",
@@ -660,11 +660,13 @@ def neighbours(study: Study) -> str:
 
 def causal(study: Study) -> str:
     """What removing components does."""
+    tried = [c for one in study.tried for c in one.components if c.kl_own is not None]
+    mixtures = any(c.random_specificity is not None for c in tried)  # older records have none
     rows = []
     for method, name in (("svd", "SVD"), ("ica", "ICA, stable")):
         lines = [c for one in study.tried for c in one.of_method(method) if c.kl_own is not None]
         if not lines:
-            rows.append([name, 0, *["–"] * 7])
+            rows.append([name, 0, *["–"] * (7 if mixtures else 6)])
             continue
         rows.append(
             [
@@ -674,7 +676,7 @@ def causal(study: Study) -> str:
                 median([c.kl_other for c in lines]),
                 median([c.kl_random for c in lines]),
                 median([c.specificity for c in lines]),
-                median([c.random_specificity for c in lines]),
+                *([median([c.random_specificity for c in lines])] if mixtures else []),
                 *[percent(sum(c in group for c in lines), len(lines)) for group in clear(lines)],
             ]
         )
@@ -687,8 +689,9 @@ def causal(study: Study) -> str:
             "sentences. Medians of KL(plain ‖ without) of the next token in nats: where the head "
             "attends to tokens that the component reads, where it does not, and with random "
             "mixtures of the components taken out, of the same size, at the same places. "
-            "Specificity is 1 − elsewhere / own (B07: above 0.8 separable, below 0.5 a threat), "
-            "and says something of a component only as far as it is above that of the mixtures. "
+            "Specificity is 1 − elsewhere / own (B07: above 0.8 separable, below 0.5 a threat); "
+            f"it counts only as far as it is above that of mixtures"
+            f"{'' if mixtures else ', which was not kept here'}. "
             f"More or less than mixtures: p ≤ {LEVEL:g} over texts (Wilcoxon), not corrected.",
             table(
                 [
@@ -698,7 +701,7 @@ def causal(study: Study) -> str:
                     "elsewhere",
                     "random mixtures",
                     "specificity",
-                    "of mixtures",
+                    *(["of mixtures"] if mixtures else []),
                     "more than mixtures",
                     "less than mixtures",
                 ],

@@ -1,6 +1,8 @@
 """The weights job: what is in its folder, going on after an interrupt, bad input, pages."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,6 +19,7 @@ from cofire.report import write_weights_pages
 from cofire.store.catalogue import catalogue
 from cofire.store.weights_folder import WeightsFolder
 from cofire.weights.head_record import HeadRecord
+from cofire.weights.nulls import AgainstNull
 from cofire.weights.verdict import PATTERNS
 
 
@@ -72,15 +75,29 @@ def test_tables_are_readable_without_cofire(done):
     assert {one["method"] for one in components} == {"svd", "ica", "nmf", "snmf"}
 
 
+# The fields of EvalResult, InstrumentInfo and the file around them, as Mechanistic Validity's
+# metrics/common.py declares them.
+_NUMBERS = {
+    "value", "baseline_random", "baseline_untrained", "baseline_literature", "ci_low", "ci_high",
+    "cpr", "cmd",
+}  # fmt: skip
+_FIELDS = _NUMBERS | {
+    "metric_id", "n_samples", "faithfulness_curve", "instrument_info", "metadata",
+}  # fmt: skip
+_INSTRUMENT = {"name", "paper_ref", "paper_cite", "description", "category"}
+_PROVENANCE = {"timestamp", "python", "platform", "package_version", "git"}
+
+
 def test_verdicts_are_records_of_the_framework(done):
-    names = {
-        "metric_id", "value", "baseline_random", "baseline_untrained", "baseline_literature",
-        "n_samples", "ci_low", "ci_high", "faithfulness_curve", "cpr", "cmd", "instrument_info",
-        "metadata",
-    }  # fmt: skip
     file = json.loads((done.path / "verdicts.json").read_text(encoding="utf-8"))
     assert set(file) == {"provenance", "config", "results"}
-    assert all(set(one) == names for one in file["results"])
+    assert set(file["provenance"]) == _PROVENANCE
+    for one in file["results"]:
+        assert set(one) == _FIELDS
+        assert all(one[name] is None or isinstance(one[name], float) for name in _NUMBERS)
+        assert isinstance(one["n_samples"], int)
+        assert isinstance(one["metadata"], dict)
+        assert {"name", "category"} <= set(one["instrument_info"]) <= _INSTRUMENT
     metrics = {one["metric_id"] for one in file["results"]}
     assert {"B01.effective_rank", "B07.participation_ratio", "B08.pattern.aligned"} <= metrics
     undecided = [one for one in file["results"] if one["metric_id"] == "B08.pattern.aligned"]
@@ -110,6 +127,29 @@ def test_pages_stand_alone(done):
         page = (done.path / f"heads/{record.layer}-{record.head}.html").read_text(encoding="utf-8")
         assert "http" not in page.replace("http-equiv", "")
         assert "does not show that the model uses it" in page
+
+
+def test_heads_that_stand_out_are_easy_to_find(done, tmp_path):
+    folder = WeightsFolder.open(shutil.copytree(done.path, tmp_path / "ov"))
+    first, second = done.wanted[:2]
+    plain = AgainstNull(0.1, "rotated", "above", 0.0, 0.1, 1.0, 0.5, 20)
+    for place, changes in (
+        (first, {"induction": 0.6, "previous_token": 0.0, "copying": replace(plain, z=4.0)}),
+        (second, {"induction": 0.0, "previous_token": 0.3, "copying": replace(plain, z=-4.0)}),
+    ):
+        path = folder.path / f"heads/{place[0]}-{place[1]}.json"
+        changed = replace(folder.head(*place), **changes)
+        path.write_text(json.dumps(changed.record()), encoding="utf-8")
+    assert folder.head(*first).roles == ("copies", "induction-like")
+    assert folder.head(*second).roles == ("suppresses", "previous-token")
+    text = write_weights_pages(folder).read_text(encoding="utf-8")
+    standing = text[text.index('id="standing-out"') :]
+    for role in ("Copies", "Suppresses", "Induction-like", "Previous-token"):
+        own = standing[standing.index(f"<dt>{role}") :].split("</dd>")[0]
+        place = first if role in ("Copies", "Induction-like") else second
+        assert f'href="heads/{place[0]}-{place[1]}.html"' in own
+    page = (folder.path / f"heads/{first[0]}-{first[1]}.html").read_text(encoding="utf-8")
+    assert "stands out: copies, induction-like" in page
 
 
 def test_runs_lists_it(done):

@@ -23,6 +23,7 @@ def weights(config: WeightsConfig) -> None:
             {
                 "head": one.name,
                 "structure": line["structure"],
+                "roles": line["roles"],
                 "copying": line["copying"],
                 "induction": line["induction"],
                 "stable ICA": line["stable"],

@@ -1,6 +1,6 @@
 """Pages of decomposed weights: an overview of all heads, and a page a head."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from cofire.report.embedding import content_policy, embed_json, rounded, script,
 from cofire.report.templating import page_templates
 from cofire.store.archive import write_atomically
 from cofire.store.weights_folder import WeightsFolder, head_line, part_name
-from cofire.weights.head_record import ONE_CHANNEL, ComponentRecord, HeadRecord
+from cofire.weights.head_record import ATTENDING, ONE_CHANNEL, ComponentRecord, HeadRecord
 from cofire.weights.measure_list import WEIGHT_MEASURES
 from cofire.weights.nulls import AgainstNull
 from cofire.weights.verdict import NOT_ESTABLISHED, PATTERNS, of_layer
@@ -52,6 +52,21 @@ class Shown:
     name: str
     low: float
     high: float
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Heads that stand out in one way.
+
+    Attributes:
+        role: of ``HeadRecord.roles``.
+        rule: when a head has it, in words.
+        heads: those that have it, the clearest first, with the score.
+    """
+
+    role: str
+    rule: str
+    heads: tuple[tuple[HeadRecord, float], ...]
 
 
 def write_weights_pages(folder: WeightsFolder) -> Path:
@@ -105,6 +120,7 @@ def render_overview(folder: WeightsFolder, heads: Sequence[HeadRecord]) -> str:
             columns=sorted({one.head or 0 for one in heads}),
             of_heads=heads[0].head is not None,
             shown=shown,
+            standing=_standing(heads),
             data=embed_json(_payload(lines, shown)),
             patterns=PATTERNS,
             counts=of_layer([one.verdict for one in heads]),
@@ -198,6 +214,36 @@ def _figures(head: HeadRecord) -> list[tuple[str, AgainstNull, str]]:
             ("Error of parts of |W|", parts.shuffled, "NMF"),
         ]
     return found
+
+
+def _standing(heads: Sequence[HeadRecord]) -> list[Standing]:
+    """The heads of each role; empty where scores of heads were not measured."""
+    if all(one.copying is None and one.induction is None for one in heads):
+        return []
+
+    def of(role: str, rule: str, score: Callable[[HeadRecord], float]) -> Standing:
+        own = [one for one in heads if role in one.roles]
+        own.sort(key=lambda one: abs(score(one)), reverse=True)
+        return Standing(role, rule, tuple((one, score(one)) for one in own))
+
+    def copying(one: HeadRecord) -> float:
+        return 0.0 if one.copying is None else one.copying.value
+
+    share = f"{ATTENDING:.0%} of its attention"
+    return [
+        of("copies", "copying score three standard deviations above random rotations", copying),
+        of(
+            "suppresses",
+            "copying score three standard deviations below random rotations",
+            copying,
+        ),
+        of(
+            "induction-like",
+            f"{share} behind the first time of a token that comes again",
+            lambda one: one.induction or 0.0,
+        ),
+        of("previous-token", f"{share} on the token before", lambda one: one.previous_token or 0.0),
+    ]
 
 
 def _shown(lines: Sequence[dict[str, Any]]) -> list[Shown]:

@@ -223,6 +223,7 @@ def head_line(one: HeadRecord) -> dict[str, Any]:
         "head": one.head,
         "matrix": one.matrix,
         "structure": one.verdict.structure,
+        "roles": ", ".join(one.roles),
         **{pattern.name: pattern.answer for pattern in one.verdict.patterns},
         "copying": None if one.copying is None else one.copying.value,
         "copying_z": None if one.copying is None else one.copying.z,
@@ -259,7 +260,7 @@ def component_line(part: ComponentRecord) -> dict[str, Any]:
     return line
 
 
-_WORDS = ("structure", "matrix")
+_WORDS = ("structure", "roles", "matrix")
 _TOKENS = ("reads", "reads_opposite", "writes", "writes_opposite")
 _PLAIN = tuple(
     name for name in ComponentRecord.__dataclass_fields__ if not name.startswith("feature_")

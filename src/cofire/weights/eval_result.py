@@ -4,6 +4,9 @@ The framework keeps one record a metric: ``metric_id``, ``value``, baselines, nu
 interval, what instrument gave it, and metadata; a file holds them under ``results`` beside
 ``provenance`` and ``config`` (its ``metrics/common.py``). ICA and NMF of weights are its metric
 B08; B01 (spectra), B07 (polysemanticity) and B09 (weight classifier) are its neighbours.
+
+Deviation: the framework's ``value`` is always a number; here it is null where a figure was not
+measured or a pattern is undecided, and never a number in their place.
 """
 
 import math
@@ -120,6 +123,7 @@ def envelope(results: Sequence[Mapping[str, Any]], config: Mapping[str, Any]) ->
             "python": sys.version.split()[0],
             "platform": platform.platform(),
             "package_version": f"cofire {version('cofire')}",
+            "git": {},  # there for readers of the format; a released package has no checkout
         },
         "config": dict(config),
         "results": [dict(result) for result in results],
@@ -166,5 +170,5 @@ def _plain(
     }
 
 
-def _finite(value: float | int | None) -> float | int | None:
-    return None if value is None or not math.isfinite(value) else value
+def _finite(value: float | int | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else float(value)

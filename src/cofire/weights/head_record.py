@@ -12,11 +12,15 @@ from cofire.weights.decompositions import Decomposition
 from cofire.weights.evidence import Evidence
 from cofire.weights.examination import Examination
 from cofire.weights.measures import excess_kurtosis, hoyer_sparsity, negentropy
-from cofire.weights.nulls import AgainstNull
+from cofire.weights.nulls import BEYOND_Z, AgainstNull
 from cofire.weights.verdict import Alignment, Verdict, verdict
 
 ONE_CHANNEL = 0.5
 """Share of a direction's squares in its largest channel from which it is a single channel."""
+
+
+ATTENDING = 0.25
+"""Share of attention from which a head is said to look for repeats, or at the token before."""
 
 
 @dataclass(frozen=True)
@@ -149,6 +153,26 @@ class HeadRecord:
             alignment=_stronger(self.alignments, "ica"),
             meaning=_stronger(self.alignments, "nmf"),
         )
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        """What the head stands out by, each by a stated rule; none for most heads.
+
+        ``copies`` and ``suppresses``: a copying score three standard deviations above or below
+        random rotations; ``induction-like`` and ``previous-token``: a quarter of its attention on
+        the token behind the first time, or on the one before, on random tokens that come twice.
+        """
+        z = None if self.copying is None else self.copying.z
+        found = (
+            ("copies", z is not None and z >= BEYOND_Z),
+            ("suppresses", z is not None and z <= -BEYOND_Z),
+            ("induction-like", self.induction is not None and self.induction >= ATTENDING),
+            (
+                "previous-token",
+                self.previous_token is not None and self.previous_token >= ATTENDING,
+            ),
+        )
+        return tuple(name for name, holds in found if holds)
 
     @property
     def fan_out(self) -> float | None:

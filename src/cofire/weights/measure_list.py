@@ -75,7 +75,7 @@ WEIGHT_MEASURES = (
     WeightMeasure(
         "participation-ratio", "components", "neither", "(Σσ)² / Σσ²", f"{_B} B07", _RANDOM
     ),
-    WeightMeasure("top-ratio", "1", "neither", "σ₁ / σ_k", f"{_B} B01", _RANDOM),
+    WeightMeasure("top-ratio", "1", "neither", "σ₁ / σ_k", f"{_B} B01", "other heads"),
     WeightMeasure(
         "components-for-90%",
         "components",
@@ -90,7 +90,7 @@ WEIGHT_MEASURES = (
         "neither",
         "share of tokens with |cos| > 0.1",
         f"{_B} B07",
-        "random directions, other heads",
+        "other heads",
     ),
     WeightMeasure(
         "copying-score",
@@ -98,7 +98,7 @@ WEIGHT_MEASURES = (
         "neither",
         "Σ Re λ / Σ |λ|",
         "Elhage et al. 2021",
-        f"{_SAME_SPECTRUM}, other heads",
+        _SAME_SPECTRUM,
     ),
 )
 """Every figure of weights that a report shows."""

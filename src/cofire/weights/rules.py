@@ -100,15 +100,19 @@ def nonnegative_parts(found: Parts | None) -> Finding:
     if found is None:
         return Finding("undecided", "NMF was not run.")
     share = min(found.fit_rotated.excess, found.fit_rescaled.excess)
-    if not (found.fit_rotated.beyond and found.fit_rescaled.beyond) or share < SHARE_NO:
-        return Finding(
-            "no",
-            f"Parts take {share:.0%} off the error of random matrices with channels of the same "
-            f"size; below {SHARE_NO:.0%} is too little.",
+    if share < 0:
+        said = (
+            f"Parts leave {-share:.0%} more error than those of random matrices with channels of "
+            "the same size"
         )
-    if share >= SHARE_YES:
-        return Finding("yes", f"Parts take {share:.0%} off the error of random matrices.")
-    return Finding("undecided", f"Parts take {share:.0%} off the error of random matrices.")
+    else:
+        said = (
+            f"Parts take {share:.0%} off the error of those of random matrices with channels of "
+            "the same size"
+        )
+    if not (found.fit_rotated.beyond and found.fit_rescaled.beyond) or share < SHARE_NO:
+        return Finding("no", f"{said}; a clear case takes {SHARE_YES:.0%} off.")
+    return Finding("yes" if share >= SHARE_YES else "undecided", f"{said}.")
 
 
 def sparse_parts(found: Parts) -> Finding:
