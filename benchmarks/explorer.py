@@ -271,8 +271,12 @@ def main() -> None:
         synthetic_run(
             folder, n_features=wanted.features, n_contexts=wanted.contexts, n_rows=wanted.rows
         )
+    load = os.getloadavg()[0]  # of other work: the one before this began
     figures = measure(folder, wanted.features)
-    print(f"{wanted.features} features × {wanted.contexts} contexts, {os.cpu_count()} cores")
+    print(
+        f"{wanted.features} features × {wanted.contexts} contexts, {os.cpu_count()} cores, "
+        f"load {load:.1f}"
+    )
     for name, value in figures.items():
         if isinstance(value, dict):
             print(
@@ -282,13 +286,19 @@ def main() -> None:
             )
         else:
             print(f"{name:42} {value:.2f}")
+    record = {
+        "features": wanted.features,
+        "contexts": wanted.contexts,
+        "machine": {"cores": os.cpu_count(), "load": round(load, 1)},
+        "addresses": figures,
+    }
     if wanted.pages:
         from explorer_pages import measure_pages
 
-        figures["pages"] = measure_pages(folder)
-        print(json.dumps(figures["pages"], indent=2))
+        record["pages"] = measure_pages(folder)
+        print(json.dumps(record["pages"], indent=2))
     if wanted.output is not None:
-        wanted.output.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+        wanted.output.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     if not wanted.keep:
         shutil.rmtree(folder)
 

@@ -78,9 +78,10 @@ class Shelf:
             state, problem = "complete", None
             if missing:
                 layers = ", ".join(str(site.layer) for site in missing)
+                have = f"Layer {layers} has" if len(missing) == 1 else f"Layers {layers} have"
                 state = "unfinished" if sites else "unreadable"
                 problem = (
-                    f"Layer {layers} has no complete results: the run is still being written, was "
+                    f"{have} no complete results: the run is still being written, was "
                     "interrupted or lost files; run its fit command again."
                 )
             return RunCard(
