@@ -98,7 +98,8 @@ def tree_findings(result: Record) -> list[str]:
         found.append(
             "Trees of features agree with the nesting of the concepts better than shuffled trees "
             f"(purity in {sure['purity']}, F1 in {sure['f1']} of {len(cells)} layers and seeds), "
-            f"but above all clusterings of the same features by {above_clusterings(cells, 'merge')[0]}."
+            "but above all clusterings of the same features by "
+            f"{above_clusterings(cells, 'merge')[0]}."
         )
     return found
 
@@ -256,9 +257,9 @@ def ways_section(result: Record) -> str:
         "training rows before → after fine-tuning, and of the coarsest level on held-out rows; "
         "medians over seeds. *Only the last level\u2019s error tuned* is the published objective, "
         "with every promise kept (codes and weights of 0 or more, sparse atoms, a loss that never "
-        f"rises).\n\n{markdown_table(head, figures, words=WORDS)}\n\n### Scores against the nesting of "
-        "the concepts\n\nA leaf\u2019s class is the concept that held-out texts confirm; the leaves of "
-        "*split* are features of its own. Trees have the same numbers of nodes. "
+        f"rises).\n\n{markdown_table(head, figures, words=WORDS)}\n\n"
+        "### Scores against the nesting of the concepts\n\n"
+        "A leaf\u2019s class is the concept that held-out texts confirm; the leaves of *split* are features of its own. Trees have the same numbers of nodes. "
         f"{score_words('merge', sure, cells)}\n\n{score_table(rows)}"
     )
 

@@ -205,7 +205,7 @@ def sharing_findings(study: Record) -> list[str]:
         above = sum(p is not None and p < SURE and c["difference"]["value"] > 0 for c, p in mine)
         found.append(
             f"Amplified, *{name}*: {middle((c['found']['value'] for c, _ in mine), 3)} logits, "
-            f"{middle((c['of_control']['value'] for c, _ in mine), 3)} under controls; surely above the "
-            f"control in {above} of {len(mine)} comparisons."
+            f"{middle((c['of_control']['value'] for c, _ in mine), 3)} under controls; "
+            f"surely above the control in {above} of {len(mine)} comparisons."
         )
     return found
