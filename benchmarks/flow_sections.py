@@ -90,7 +90,7 @@ def bars(axes: Any, observed: Sequence[float], expected: Sequence[float], name: 
     """A histogram on a logarithmic axis with what is expected."""
     axes.bar(range(len(observed)), observed, color=ACCENT, alpha=0.75, label="found")
     axes.plot(range(len(expected)), expected, color=INK, lw=1.5, label="by chance")
-    axes.set(yscale="log", xlabel=name, ylim=(0.5, None))
+    axes.set(yscale="log", xlabel=name, ylim=(0.5, 2 * max(*observed, *expected)))
 
 
 def flow_section(study: Record) -> str:

@@ -259,7 +259,8 @@ def ways_section(result: Record) -> str:
         "with every promise kept (codes and weights of 0 or more, sparse atoms, a loss that never "
         f"rises).\n\n{markdown_table(head, figures, words=WORDS)}\n\n"
         "### Scores against the nesting of the concepts\n\n"
-        "A leaf\u2019s class is the concept that held-out texts confirm; the leaves of *split* are features of its own. Trees have the same numbers of nodes. "
+        "A leaf\u2019s class is the concept that held-out texts confirm; the leaves of *split* "
+        "are features of its own. Trees have the same numbers of nodes. "
         f"{score_words('merge', sure, cells)}\n\n{score_table(rows)}"
     )
 
