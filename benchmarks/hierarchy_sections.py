@@ -57,6 +57,7 @@ def tree_section(result: Record) -> str:
                     ]
                 )
     n_seeds = settings["seeds"]
+    dear_seeds = min(n_seeds, settings["dear_seeds"])
     head = ["leaves", "layer", "way", "days", "parent", "days by texts", "parent of these"]
     head += ["gathered", "weekday feature", "weekday node"]
     return (
@@ -73,7 +74,8 @@ def tree_section(result: Record) -> str:
         "about one day, in its place; and *gathered*, a node of which at least half of the leaves, "
         "two or more, fire on names of days, whichever. *Days*: different days, median over seeds; "
         "*weekday feature*, *weekday node*: seeds in which a feature of the first level, or a node "
-        f"above, is confirmed as weekday by held-out texts. {n_seeds} seeds. {data_words(result)}"
+        f"above, is confirmed as weekday by held-out texts. {n_seeds} seeds, of the bundled "
+        f"sentences {dear_seeds}. {data_words(result)}"
         f"\n\n{markdown_table(head, rows, words=WORDS)}\n\n{between_days(result)}"
     )
 
