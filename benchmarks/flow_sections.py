@@ -9,9 +9,22 @@ import matplotlib.pyplot as plt
 from cofire.interpret.wording import figure
 from cofire.report.compare_tables import markdown_table
 from cofire.report.sankey import Sankey, sankey
-from page_words import ACCENT, FIGURES, GREY, INK, SECOND, SURE, Record, listed, middle, save, share
+from page_words import (
+    ACCENT,
+    FIGURES,
+    GREY,
+    INK,
+    SECOND,
+    SURE,
+    WORDS,
+    Record,
+    at_layers,
+    middle,
+    save,
+    share,
+)
 
-_SHOWN_LAYERS = 7  # of the flow that is drawn
+_SHOWN_STEPS = 6  # of the flow that is drawn
 
 
 def reuse_section(study: Record) -> str:
@@ -37,14 +50,7 @@ def reuse_section(study: Record) -> str:
         named = len({one["community"] for one in part["enrichment"]})
         rows.append([str(part["layer"]), *cells, mixed, str(families), str(named)])
     unmixed = [part["layer"] for part in layers if not part["mixing"]["mixed"]]
-    sure = [
-        part["layer"]
-        for part in layers
-        if next(one for one in part["comparisons"] if one["name"].startswith("sum of squares"))[
-            "p_value"
-        ]
-        < SURE
-    ]
+    sure = [part["layer"] for part in layers if beyond_reuse(part)]
     said = (
         f"Features share more neurons than their reuse explains at {len(sure)} of {len(layers)} "
         "layers"
@@ -53,7 +59,7 @@ def reuse_section(study: Record) -> str:
         "."
         if not unmixed
         else (
-            f"; at layers {listed(unmixed)} the draws had not forgotten where they began, and "
+            f"; at {at_layers(unmixed)} the draws had not forgotten where they began, and "
             "p-values do not count there."
         )
     )
@@ -73,7 +79,9 @@ def reuse_section(study: Record) -> str:
         "serves. *Families*: groups of two or more features by shared neurons, and how many of "
         "them are rich in a concept or a family of concepts (p < 0.05, corrected by Benjamini and "
         f"Hochberg).\n\n{said}\n\n"
-        + markdown_table(["layer", *names.values(), "mixed", "families", "named"], rows)
+        + markdown_table(
+            ["layer", *names.values(), "mixed", "families", "named"], rows, words=WORDS
+        )
         + f"\n\nLayer {part['layer']}:\n\n{drawn}"
     )
 
@@ -82,7 +90,7 @@ def bars(axes: Any, observed: Sequence[float], expected: Sequence[float], name: 
     """A histogram on a logarithmic axis with what is expected."""
     axes.bar(range(len(observed)), observed, color=ACCENT, alpha=0.75, label="found")
     axes.plot(range(len(expected)), expected, color=INK, lw=1.5, label="by chance")
-    axes.set(yscale="log", xlabel=name, ylim=(0.5, None))
+    axes.set(yscale="log", xlabel=name, ylim=(0.5, 2 * max(*observed, *expected)))
 
 
 def flow_section(study: Record) -> str:
@@ -133,21 +141,21 @@ def flow_section(study: Record) -> str:
         "whose weights join them through the residual stream more than all but 1% of features on "
         "shuffled neurons; *other pairs*: of pairs that are not linked. Linked pairs are wired "
         f"more often than others at {above} of {len(wired)} steps.\n\n{fates}\n\n"
-        + markdown_table(head, rows)
+        + markdown_table(head, rows, words=WORDS)
         + "\n\n"
-        + weekday_flow(flow["weekday"])
+        + weekday_flow(flow["weekday"], [(step["lower"], step["higher"]) for step in steps])
     )
 
 
-def weekday_flow(links: Sequence[Record]) -> str:
+def weekday_flow(links: Sequence[Record], pairs: Sequence[tuple[int, int]]) -> str:
     """The links of weekday features, drawn over the layers where there are most."""
     if not links:
         return "### One flow: weekday\n\nNo feature named after weekday is linked with another."
     layers = sorted({one["from"][0] for one in links} | {one["to"][0] for one in links})
-    first = max(
-        layers, key=lambda low: sum(low <= o["from"][0] < low + _SHOWN_LAYERS - 1 for o in links)
-    )
-    window = [o for o in links if first <= o["from"][0] < first + _SHOWN_LAYERS - 1]
+    windows = [pairs[i : i + _SHOWN_STEPS] for i in range(max(1, len(pairs) - _SHOWN_STEPS + 1))]
+    joined = [(one["from"][0], one["to"][0]) for one in links]
+    shown = max(windows, key=lambda window: sum(pair in window for pair in joined))
+    window = [one for one, pair in zip(links, joined, strict=True) if pair in shown]
     features: dict[str, dict[int, Record]] = {}
     chosen: dict[str, list[Record]] = {}
     steps: dict[tuple[int, int], list[Record]] = {}
@@ -161,15 +169,14 @@ def weekday_flow(links: Sequence[Record]) -> str:
             {"lower": one["from"][1], "higher": one["to"][1], **figures}
         )
     records = [
-        {"lower": low, "higher": low + 1, "links": steps.get((low, low + 1), [])}
-        for low in range(min(low for low, _ in steps), max(high for _, high in steps))
+        {"lower": low, "higher": high, "links": steps.get((low, high), [])} for low, high in shown
     ]
     drawing = sankey(records, features, chosen)
     (FIGURES / "structure-weekday.svg").write_text(sankey_svg(drawing), encoding="utf-8")
     confirmed = sum(one["wired"] is True for one in links)
     return (
         f"### One flow: weekday\n\n{len(links)} links join features of which at least one is named "
-        f"after weekday, over layers {listed(layers)}; {confirmed} of them are wired. Drawn "
+        f"after weekday, over {at_layers(layers)}; {confirmed} of them are wired. Drawn "
         "are the layers where there are most; filled boxes are named after weekday, bands are as "
         "thick as the correlation, dashed where the weights do not join the two. `cofire flow RUN "
         "--concept weekday` draws all.\n\n![Weekday features from layer to layer]"
@@ -223,8 +230,38 @@ def stack_section(study: Record) -> str:
         )
     head = ["rows", "features", "median span", "≥ 1.5", "≥ 2", "≥ 2.5"]
     return (
-        f"## Layers {listed(stack['layers'])} factorised at once\n\n*Span*: over how many "
+        f"## {at_layers(stack['layers']).capitalize()} factorised at once\n\n*Span*: over how many "
         "layers a feature's weight is spread (exp of the entropy of its shares, 1 to "
         f"{len(stack['layers'])}). The control fits layers whose texts were put in different "
-        "orders, so that a feature spans layers by chance only.\n\n" + markdown_table(head, rows)
+        "orders, so that a feature spans layers by chance only.\n\n"
+        + markdown_table(head, rows, words=WORDS)
+    )
+
+
+def flow_findings(study: Record) -> list[str]:
+    """What reuse and flows come to, in sentences."""
+    layers = study["reuse"]
+    sure = [part["layer"] for part in layers if beyond_reuse(part)]
+    steps = study["flow"]["steps"]
+    links = sum(step["links"] for step in steps)
+    persist, lower = (sum(step[name] for step in steps) for name in ("persists", "dies"))
+    found = [
+        f"Features share more neurons than reuse explains at {len(sure)} of {len(layers)} layers.",
+        f"{links} links join features of neighbouring layers over {len(steps)} steps; {persist} "
+        f"features persist one to one, {lower} have no link to the next layer.",
+    ]
+    stack = study.get("stack")
+    if stack is not None:
+        found.append(
+            f"Layers factorised at once: a feature spans {middle(stack['spans'])} layers at the "
+            f"median, {middle(stack['shuffled'])} when texts are shuffled."
+        )
+    return found
+
+
+def beyond_reuse(part: Record) -> bool:
+    """Whether pairs of features share more, in squares, than draws of the same reuse."""
+    return any(
+        one["name"].startswith("sum of squares") and one["p_value"] < SURE
+        for one in part["comparisons"]
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from cofire.interpret.wording import MISSING, figure
 from cofire.report.compare_tables import markdown_table
-from page_words import SURE, Record, listed, middle
+from page_words import SURE, WORDS, Record, at_layers, middle
 
 LEAST_SEEDS = 3
 """Seeds, of five, in which weekday must be the parent for a layer to be said to have it."""
@@ -34,8 +34,7 @@ def tree_section(result: Record) -> str:
     """Does weekday emerge as the parent of single days."""
     settings = result["settings"]
     rows = []
-    emerged: dict[str, list[int]] = {}
-    among_words: dict[str, list[int]] = {}
+    emerged, among_words = parents(result)
     for question, words in _QUESTIONS.items():
         cells = cells_of(result, question)
         for layer in sorted({cell["layer"] for cell in cells}):
@@ -43,10 +42,6 @@ def tree_section(result: Record) -> str:
             for way in dict.fromkeys(name for cell in mine for name in cell["weekday"]):
                 found = [cell["weekday"][way] for cell in mine if way in cell["weekday"]]
                 by_texts = [one["by_texts"] for one in found if "by_texts" in one]
-                for told, mine_found in (("", found), (" (days by texts)", by_texts)):
-                    if mostly(mine_found):
-                        places = among_words if question == "words" else emerged
-                        places.setdefault(f"{words}, {way}{told}", []).append(layer)
                 rows.append(
                     [
                         words,
@@ -62,6 +57,7 @@ def tree_section(result: Record) -> str:
                     ]
                 )
     n_seeds = settings["seeds"]
+    dear_seeds = min(n_seeds, settings["dear_seeds"])
     head = ["leaves", "layer", "way", "days", "parent", "days by texts", "parent of these"]
     head += ["gathered", "weekday feature", "weekday node"]
     return (
@@ -78,17 +74,62 @@ def tree_section(result: Record) -> str:
         "about one day, in its place; and *gathered*, a node of which at least half of the leaves, "
         "two or more, fire on names of days, whichever. *Days*: different days, median over seeds; "
         "*weekday feature*, *weekday node*: seeds in which a feature of the first level, or a node "
-        f"above, is confirmed as weekday by held-out texts. {n_seeds} seeds. {data_words(result)}"
-        f"\n\n{markdown_table(head, rows)}\n\n{between_days(result)}"
+        f"above, is confirmed as weekday by held-out texts. {n_seeds} seeds, of the bundled "
+        f"sentences {dear_seeds}. {data_words(result)}"
+        f"\n\n{markdown_table(head, rows, words=WORDS)}\n\n{between_days(result)}"
     )
+
+
+def tree_findings(result: Record) -> list[str]:
+    """What trees come to, in sentences."""
+    emerged, among_words = parents(result)
+    found = [
+        answered("Among fitted features", emerged),
+        answered("Among means of known words", among_words),
+    ]
+    cells = cells_of(result, "levels")
+    if cells:
+        top = [cell["figures"]["merge"][-1] for cell in cells]
+        found.append(
+            f"Fine-tuning lifts the explained variance of the coarsest level from "
+            f"{middle((one['variance_before'] for one in top), 2)} to "
+            f"{middle((one['variance'] for one in top), 2)} (median over layers and seeds), every "
+            "constraint kept."
+        )
+        _, sure = score_rows(cells, tested="merge")
+        found.append(
+            "Trees of features agree with the nesting of the concepts better than shuffled trees "
+            f"(purity in {sure['purity']}, F1 in {sure['f1']} of {len(cells)} layers and seeds), "
+            "but above all clusterings of the same features by "
+            f"{above_clusterings(cells, 'merge')[0]}."
+        )
+    return found
 
 
 def answered(who: str, places: Mapping[str, list[int]]) -> str:
     """Where weekday is the parent, in a sentence."""
     if not places:
         return f"{who} weekday is nowhere the parent of single days in most seeds."
-    told = "; ".join(f"{where}: layers {listed(layers)}" for where, layers in places.items())
-    return f"{who} weekday is the parent of single days in most seeds at {told}."
+    told = "; ".join(f"{where}, {at_layers(layers)}" for where, layers in places.items())
+    return f"{who} weekday is the parent of single days in most seeds here: {told}."
+
+
+def parents(result: Record) -> tuple[dict[str, list[int]], dict[str, list[int]]]:
+    """Where weekday is the parent of days in most seeds: among features, and among known words."""
+    emerged: dict[str, list[int]] = {}
+    among_words: dict[str, list[int]] = {}
+    for question, words in _QUESTIONS.items():
+        cells = cells_of(result, question)
+        for layer in sorted({cell["layer"] for cell in cells}):
+            mine = [cell["weekday"] for cell in cells if cell["layer"] == layer]
+            for way in dict.fromkeys(name for one in mine for name in one):
+                found = [one[way] for one in mine if way in one]
+                by_texts = [one["by_texts"] for one in found if "by_texts" in one]
+                for told, asked in (("", found), (", days by texts", by_texts)):
+                    if mostly(asked):
+                        places = among_words if question == "words" else emerged
+                        places.setdefault(f"{words}, {way}{told}", []).append(layer)
+    return emerged, among_words
 
 
 def mostly(found: Sequence[Record]) -> bool:
@@ -169,7 +210,7 @@ def between_days(result: Record) -> str:
     return (
         "How much there is to find in the bundled sentences: the share of the variance of the "
         "activations on day names that lies between days, beside days drawn over the tokens anew."
-        f"\n\n{markdown_table(head, rows)}"
+        f"\n\n{markdown_table(head, rows, words=WORDS)}"
     )
 
 
@@ -218,9 +259,10 @@ def ways_section(result: Record) -> str:
         "training rows before → after fine-tuning, and of the coarsest level on held-out rows; "
         "medians over seeds. *Only the last level\u2019s error tuned* is the published objective, "
         "with every promise kept (codes and weights of 0 or more, sparse atoms, a loss that never "
-        f"rises).\n\n{markdown_table(head, figures)}\n\n### Scores against the nesting of the "
-        "concepts\n\nA leaf\u2019s class is the concept that held-out texts confirm; the leaves of "
-        "*split* are features of its own. Trees have the same numbers of nodes. "
+        f"rises).\n\n{markdown_table(head, figures, words=WORDS)}\n\n"
+        "### Scores against the nesting of the concepts\n\n"
+        "A leaf\u2019s class is the concept that held-out texts confirm; the leaves of *split* "
+        "are features of its own. Trees have the same numbers of nodes. "
         f"{score_words('merge', sure, cells)}\n\n{score_table(rows)}"
     )
 
@@ -284,5 +326,7 @@ def above_clusterings(cells: Sequence[Record], tested: str) -> list[str]:
 def score_table(rows: Sequence[Sequence[str]]) -> str:
     """Scores of trees."""
     return markdown_table(
-        ["layer", "tree", "purity of concepts", "purity of families", "hierarchical F1"], rows
+        ["layer", "tree", "purity of concepts", "purity of families", "hierarchical F1"],
+        rows,
+        words=WORDS,
     )

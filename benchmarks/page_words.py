@@ -23,6 +23,12 @@ SURE = 0.05
 Record = Mapping[str, Any]
 
 
+WORDS = frozenset(
+    ("leaves", "way", "tree", "amplified", "held at the mean", "figure", "control", "rows", "step")
+)
+"""Columns of tables that hold words."""
+
+
 def plot_style() -> None:
     """Set how plots look."""
     plt.rcParams |= {
@@ -57,6 +63,15 @@ def middle(values: Iterable[float | None], digits: int = 2) -> str:
 def share(value: float | None) -> str:
     """A share as per cent."""
     return MISSING if value is None else f"{value:.0%}"
+
+
+def at_layers(layers: Sequence[int]) -> str:
+    """Layers with the word before them.
+
+    >>> at_layers([3]), at_layers([0, 1, 2])
+    ('layer 3', 'layers 0-2')
+    """
+    return f"layer{'' if len(layers) == 1 else 's'} {listed(layers)}"
 
 
 def listed(layers: Sequence[int]) -> str:

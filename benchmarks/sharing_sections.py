@@ -5,7 +5,7 @@ import statistics
 from cofire.evaluation.discoveries import corrected_p_values
 from cofire.interpret.wording import MISSING, figure
 from cofire.report.compare_tables import markdown_table
-from page_words import SURE, Record, listed, middle
+from page_words import SURE, WORDS, Record, at_layers, middle
 
 
 def days_section(study: Record) -> str:
@@ -34,8 +34,7 @@ def days_section(study: Record) -> str:
     sure = sum(core["p"] < SURE for core in cores)
     with_days = sorted({one["layer"] for one in lines if one.get("core")})
     said = (
-        f"At layers {listed(with_days)} at least three days have a feature of their own in "
-        f"some seed. "
+        f"At {at_layers(with_days)} at least three days have a feature of their own in some seed. "
         if with_days
         else "At no layer do three days have a feature of their own. "
     )
@@ -54,7 +53,7 @@ def days_section(study: Record) -> str:
         "*core*: neurons that at least half of the day features hold with one sign, beside their "
         "number in random dictionaries that keep the size of every feature and the reuse of every "
         "neuron; *shared*: neurons two day features share on average; *exclusive*: neurons of one "
-        f"day alone, on average.\n\n{said}\n\n{markdown_table(head, rows)}"
+        f"day alone, on average.\n\n{said}\n\n{markdown_table(head, rows, words=WORDS)}"
     )
 
 
@@ -90,7 +89,7 @@ def causal_section(study: Record) -> str:
             "row and column is marked ◂. Controls: random neurons and weights, the group's weights "
             "on other neurons (permuted) or on neurons of like activation (magnitude), and the "
             "strongest neurons of a feature that is no day (feature).",
-            markdown_table(head, rows),
+            markdown_table(head, rows, words=WORDS),
             contrasts(study),
             ablated(study, shown),
         ]
@@ -133,16 +132,16 @@ def contrasts(study: Record) -> str:
                 f"{below} of {len(mine)}",
             ]
         )
-    layers = listed(sorted({one["layer"] for one in study["causal"]}))
+    layers = at_layers(sorted({one["layer"] for one in study["causal"]}))
     head = ["figure", "control", "group", "of control", "difference", "sure above", "sure below"]
     return (
         "Over all layers and seeds that were tested "
-        f"({len(study['causal'])}, at layers {layers}: of every seed those with most day features, "
+        f"({len(study['causal'])}, at {layers}: of every seed those with most day features, "
         f"chosen before anything was amplified): *core raises all* is the mean shift of all "
         "days when the core is amplified; *exclusive sets apart* the shift of the own day less "
         "that of the others when a day's exclusive neurons are. Medians, and in how many of them "
         f"the group is above or below its control (Wilcoxon over prompts, p < {SURE} after Holm's "
-        f"correction over all {len(tests)} tests).\n\n{markdown_table(head, rows)}"
+        f"correction over all {len(tests)} tests).\n\n{markdown_table(head, rows, words=WORDS)}"
     )
 
 
@@ -173,7 +172,7 @@ def ablated(study: Record, shown: Record) -> str:
         "the named day, of the others, and the first less the second, when neurons are held at "
         "their mean. p: that *apart* is as under the control, not corrected. Over all layers and "
         f"seeds {sure} of {len(every)} comparisons of exclusive neurons with a control are sure "
-        f"after correction.\n\n{markdown_table(head, rows)}"
+        f"after correction.\n\n{markdown_table(head, rows, words=WORDS)}"
     )
 
 
@@ -185,3 +184,28 @@ def interval(found: Record, digits: int = 2) -> str:
     if found["low"] is None:
         return text
     return f"{text} [{found['low']:+.{digits}f}, {found['high']:+.{digits}f}]"
+
+
+def sharing_findings(study: Record) -> list[str]:
+    """What the neurons of days come to, in sentences."""
+    cores = [one["core"] for one in study["days"] if one.get("core")]
+    if not cores:
+        return ["At no layer do three days have features of their own."]
+    layers = sorted({one["layer"] for one in study["days"] if one.get("core")})
+    sure = sum(core["p"] < SURE for core in cores)
+    found = [
+        f"Features of at least three single days are found at {at_layers(layers)} only; elsewhere "
+        f"features stand for weekdays as a whole. {sure} of {len(cores)} sets of day features "
+        "share a larger core than reuse explains."
+    ]
+    tests = [c for one in study["causal"] for c in one["amplified"]["contrasts"]]
+    corrected = corrected_p_values([c["p_value"] for c in tests])
+    for name in dict.fromkeys(c["name"] for c in tests):
+        mine = [(c, p) for c, p in zip(tests, corrected, strict=True) if c["name"] == name]
+        above = sum(p is not None and p < SURE and c["difference"]["value"] > 0 for c, p in mine)
+        found.append(
+            f"Amplified, *{name}*: {middle((c['found']['value'] for c, _ in mine), 3)} logits, "
+            f"{middle((c['of_control']['value'] for c, _ in mine), 3)} under controls; "
+            f"surely above the control in {above} of {len(mine)} comparisons."
+        )
+    return found

@@ -106,6 +106,10 @@ def main() -> None:
         "--day-layers", default="0,3,5,8,11,14,17", help="layers of the question ``days``"
     )
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--dear-seeds", type=int, default=2, help="seeds of ``levels``, ``finer``")
+    parser.add_argument(
+        "--kept", action="store_true", help="write what is kept already; measure nothing"
+    )
     parser.add_argument("--questions", nargs="+", choices=QUESTIONS, default=list(QUESTIONS))
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
@@ -137,6 +141,7 @@ def main() -> None:
             "least_days": LEAST_DAYS,
             "day_share": DAY_SHARE,
             "seeds": options.seeds,
+            "dear_seeds": options.dear_seeds,
         },
         "cells": cells,
     }
@@ -150,8 +155,12 @@ def cells_of(
 ) -> Iterator[dict[str, Any]]:
     """A question's answers at one layer, seed by seed: those that are kept, and new ones."""
     layer = rows.site.layer
-    for seed in range(options.seeds):
+    for seed in range(
+        min(options.seeds, options.dear_seeds) if question in DEAR else options.seeds
+    ):
         file = options.folder / "cells" / f"{question}-{layer}-{seed}.json"
+        if options.kept and not file.is_file():
+            continue
         if not file.is_file():
             began = time.perf_counter()
             cell = {"question": question, "layer": layer, "seed": seed}
@@ -335,6 +344,10 @@ QUESTIONS: dict[str, Callable[[Activations, int], dict[str, Any]]] = {
     "finer": finer,
     "words": words,
 }
+
+
+DEAR = ("levels", "finer")
+"""Questions that take most of the time."""
 
 
 if __name__ == "__main__":

@@ -11,10 +11,10 @@ every sentence with a count is written from the figures.
 import json
 from pathlib import Path
 
-from flow_sections import flow_section, reuse_section, stack_section
-from hierarchy_sections import tree_section, ways_section, words_section
+from flow_sections import flow_findings, flow_section, reuse_section, stack_section
+from hierarchy_sections import tree_findings, tree_section, ways_section, words_section
 from page_words import FIGURES, PAGE, Record, plot_style
-from sharing_sections import causal_section, days_section
+from sharing_sections import causal_section, days_section, sharing_findings
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -33,7 +33,12 @@ def main() -> None:
     FIGURES.mkdir(parents=True, exist_ok=True)
     plot_style()
     trees, study = read("structure-hierarchy"), read("structure-study")
-    parts = [HEAD]
+    findings = []
+    if trees is not None:
+        findings += tree_findings(trees)
+    if study is not None:
+        findings += [*sharing_findings(study), *flow_findings(study)]
+    parts = [HEAD, "\n".join(f"- {one}" for one in findings)]
     if trees is not None:
         parts += [tree_section(trees), words_section(trees), ways_section(trees)]
     if study is not None:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from cofire.evaluation.steering import Steering
     from cofire.evaluation.steering_records import SteeringCell, SteeringSettings, plan_cells
     from cofire.exports import DictionaryTransformer, export_run
-    from cofire.factorization import SemiNMF
+    from cofire.factorization import HierarchicalSemiNMF, SemiNMF
     from cofire.interpret.carrying import carry_to_residual
     from cofire.interpret.reading import Feature, FeatureSet, read_features
     from cofire.jobs.replacing import measure_replacing, with_equal_activity
@@ -63,6 +63,7 @@ _HOME = {
     "Feature": "cofire.interpret.reading",
     "FeatureSet": "cofire.interpret.reading",
     "FitConfig": "cofire.config",
+    "HierarchicalSemiNMF": "cofire.factorization",
     "LanguageModel": "cofire.models",
     "Measurement": "cofire.evaluation.measurement",
     "PathConfig": "cofire.config",

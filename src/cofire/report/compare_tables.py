@@ -1,6 +1,6 @@
 """What a comparison's page and its Markdown tables show: themes, their measures, lines, tests."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -282,7 +282,9 @@ def _p(value: float | None) -> str:
 _WORDS = frozenset("layer method measure against trend rule verdict figures stage".split())
 
 
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table; columns that hold figures are aligned right."""
-    line = ["---" if name in _WORDS else "---:" for name in head]
+def markdown_table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, words: Collection[str] = _WORDS
+) -> str:
+    """A Markdown table; columns that hold figures, and no words, are aligned right."""
+    line = ["---" if name in words else "---:" for name in head]
     return "\n".join(f"| {' | '.join(row)} |" for row in [list(head), line, *map(list, rows)])
