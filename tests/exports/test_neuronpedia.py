@@ -33,7 +33,8 @@ from sample_run import make_run
 NAMES = """feature_index neuron_alignment_indices neuron_alignment_values neuron_alignment_l1
     correlated_neurons_indices correlated_neurons_l1 correlated_neurons_pearson
     correlated_features_indices correlated_features_l1 correlated_features_pearson
-    neg_str neg_values pos_str pos_values frac_nonzero freq_hist_data_bar_values freq_hist_data_bar_heights
+    neg_str neg_values pos_str pos_values frac_nonzero
+    freq_hist_data_bar_values freq_hist_data_bar_heights
     logits_hist_data_bar_heights logits_hist_data_bar_values n_prompts_total n_tokens_in_prompt
     dataset activations decoder_weights_dist vector""".split()
 

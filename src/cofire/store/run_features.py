@@ -9,8 +9,8 @@ from cofire.site import Site
 
 
 @dataclass(frozen=True, eq=False)
-class RunFeatures(Sequence[Feature]):
-    """What ``Run.features`` gives: called with a site its ``FeatureSet``, else that of the only site.
+class RunFeatures:
+    """What ``Run.features`` gives: called with a site its features, else those of the only site.
 
     Attributes:
         read: gives the features of a site.
