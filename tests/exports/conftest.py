@@ -24,9 +24,7 @@ def acts(tiny_folder, tmp_path_factory) -> ActivationStore:
     """Rows of a layer's neurons; nothing is written into it."""
     path = tmp_path_factory.mktemp("acts") / "acts"
     return jobs.capture(
-        CaptureConfig(
-            model=str(tiny_folder), layers="1", output=path, device="cpu", limit=240
-        )
+        CaptureConfig(model=str(tiny_folder), layers="1", output=path, device="cpu", limit=240)
     )
 
 

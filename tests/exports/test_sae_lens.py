@@ -138,9 +138,11 @@ def test_the_hook_is_where_a_model_of_saelens_has_its_mlp_neurons(exact, acts):
     sae = opened(exact)
     torch.manual_seed(0)
     shape = {"n_layers": 2, "d_model": 8, "n_ctx": 16, "d_head": 4, "n_heads": 2, "d_vocab": 20}
-    model = lens.HookedSAETransformer(
-        HookedTransformerConfig(**shape, d_mlp=sae.cfg.d_in, act_fn="gelu", device="cpu")
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it will be made otherwise in version 4
+        model = lens.HookedSAETransformer(
+            HookedTransformerConfig(**shape, d_mlp=sae.cfg.d_in, act_fn="gelu", device="cpu")
+        )
     tokens = torch.randint(0, 20, (3, 7))
     _, plain = model.run_with_cache(tokens)
     with torch.no_grad():

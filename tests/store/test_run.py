@@ -15,6 +15,7 @@ from cofire.site import Site
 from cofire.store import Run
 from cofire.store.catalogue import catalogue
 from cofire.store.summary import summary
+from sample_run import make_run
 
 CONFIG = {"method": "snmf", "n_components": 5, "layers": "2,5", "output": "x"}
 
@@ -200,3 +201,21 @@ def test_a_run_with_results_is_not_discarded(run):
     (run.path / builders.SITE.name / "codes.safetensors").unlink()
     with pytest.raises(StoreError, match="has finished results"):  # it can still be mended
         Run.open(run.path).discard()
+
+
+def test_features_go_by_number_where_there_is_one_site(tmp_path):
+    run = make_run(tmp_path / "one", layers=(2,), n_features=6)
+    site = run.sites[0]
+    assert run.features[3] == run.features(site)[3]
+    assert (
+        [feature.index for feature in run.features]
+        == list(range(6))
+        == list(range(len(run.features)))
+    )
+    assert run.features[1:3] == run.features(site)[1:3]
+    assert run.features.search("zzz") == run.features(site).search("zzz") == []
+    assert run.features._repr_html_() == run.features(site)._repr_html_()
+    several = make_run(tmp_path / "two", n_features=4)
+    with pytest.raises(InputError, match="layers 2, 9"):
+        several.features[3]
+    assert len(several.features(several.sites[1])) == 4

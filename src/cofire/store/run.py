@@ -41,6 +41,7 @@ from cofire.site import Site
 from cofire.store.archive import MANIFEST, Archive, damaged
 from cofire.store.feature_tables import SCHEMAS, from_tables, to_tables
 from cofire.store.label_file import read_labels, write_label
+from cofire.store.run_features import RunFeatures
 from cofire.store.text_file import TEXTS, read_texts, restore_texts, text_writer
 from cofire.store.token_file import read_tokens, token_table
 from cofire.types import CodeMatrix
@@ -56,6 +57,7 @@ class Run:
 
     >>> run = Run.open("runs/demo")                                      # doctest: +SKIP
     >>> run.features(run.sites[0])[12].label                             # doctest: +SKIP
+    >>> run.features[12]                # where there is one site only   # doctest: +SKIP
     """
 
     def __init__(self, archive: Archive) -> None:
@@ -283,12 +285,19 @@ class Run:
         """What the manifest says of one site."""
         return self._record(site)
 
-    def features(self, site: Site) -> FeatureSet:
-        """The features of one site, read from their tables (once), with labels people gave.
+    @property
+    def features(self) -> RunFeatures:
+        """The features of one site, ``run.features(site)``; of the only site, ``run.features[12]``.
+
+        They are read from their tables (once), with the labels that people gave.
 
         Raises:
+            InputError: for ``run.features[12]`` of a run with several sites.
             StoreError: when there are none, they are damaged, or another version wrote them.
         """
+        return RunFeatures(self._features_at, self.site_at)
+
+    def _features_at(self, site: Site) -> FeatureSet:
         if site not in self._features:
             found = self.features_of(site, self.tables(site))
             given = read_labels(self.path, site)

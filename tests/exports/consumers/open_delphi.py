@@ -30,7 +30,9 @@ dataset = LatentDataset(
 latents = []
 for buffer in dataset.buffers:
     locations, activations, _ = buffer.load()
-    for (window, place, feature), value in zip(locations.tolist(), activations.tolist()):
+    for (window, place, feature), value in zip(
+        locations.tolist(), activations.tolist(), strict=True
+    ):
         latents.append([window, place, feature, value])
 records = {
     record.latent.latent_index: [
