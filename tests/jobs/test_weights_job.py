@@ -136,8 +136,18 @@ def test_heads_that_stand_out_are_easy_to_find(done, tmp_path):
     first, second = done.wanted[:2]
     plain = AgainstNull(0.1, "rotated", "above", 0.0, 0.1, 1.0, 0.5, 20)
     for place, changes in (
-        (first, {"induction": 0.6, "previous_token": 0.0, "copying": replace(plain, z=4.0)}),
-        (second, {"induction": 0.0, "previous_token": 0.3, "copying": replace(plain, z=-4.0)}),
+        (
+            first,
+            {"induction": 0.6, "previous_token": 0.0, "copying": replace(plain, value=1.0, z=4.0)},
+        ),
+        (
+            second,
+            {
+                "induction": 0.0,
+                "previous_token": 0.3,
+                "copying": replace(plain, value=-1.0, z=-4.0),
+            },
+        ),
     ):
         made = {
             method: Decomposition(method, "columns", *both, torch.ones(3, dtype=torch.bool))
