@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from cofire import jobs
 from cofire.cli import main
@@ -18,6 +19,7 @@ from cofire.models.weights import ov
 from cofire.report import write_weights_pages
 from cofire.store.catalogue import catalogue
 from cofire.store.weights_folder import WeightsFolder
+from cofire.weights.decompositions import Decomposition
 from cofire.weights.head_record import HeadRecord
 from cofire.weights.nulls import AgainstNull
 from cofire.weights.verdict import PATTERNS
@@ -134,12 +136,24 @@ def test_heads_that_stand_out_are_easy_to_find(done, tmp_path):
     first, second = done.wanted[:2]
     plain = AgainstNull(0.1, "rotated", "above", 0.0, 0.1, 1.0, 0.5, 20)
     for place, changes in (
-        (first, {"induction": 0.6, "previous_token": 0.0, "copying": replace(plain, z=4.0)}),
-        (second, {"induction": 0.0, "previous_token": 0.3, "copying": replace(plain, z=-4.0)}),
+        (
+            first,
+            {"induction": 0.6, "previous_token": 0.0, "copying": replace(plain, value=1.0, z=4.0)},
+        ),
+        (
+            second,
+            {
+                "induction": 0.0,
+                "previous_token": 0.3,
+                "copying": replace(plain, value=-1.0, z=-4.0),
+            },
+        ),
     ):
-        path = folder.path / f"heads/{place[0]}-{place[1]}.json"
-        changed = replace(folder.head(*place), **changes)
-        path.write_text(json.dumps(changed.record()), encoding="utf-8")
+        made = {
+            method: Decomposition(method, "columns", *both, torch.ones(3, dtype=torch.bool))
+            for method, both in folder.factors(*place).items()
+        }
+        folder.write_head(replace(folder.head(*place), **changes), made)
     assert folder.head(*first).roles == ("copies", "induction-like")
     assert folder.head(*second).roles == ("suppresses", "previous-token")
     text = write_weights_pages(folder).read_text(encoding="utf-8")
@@ -214,6 +228,27 @@ def test_features_of_a_run_are_matched(tiny_folder, tmp_path):
     assert record.verdict["aligned"].because != "No features were given."
 
 
+@pytest.mark.parametrize(
+    ("matrix", "sides"),
+    [("qk", {"reading", "writing"}), ("mlp-in", {"reading"}), ("mlp-out", {"writing"})],
+)
+def test_features_are_matched_where_a_side_lies_in_the_stream(tiny_folder, tmp_path, matrix, sides):
+    from cofire.config import FitConfig
+
+    run = jobs.fit(
+        FitConfig(
+            model=str(tiny_folder), layers="0", n_components=4, limit=40, sparsity=0.2,
+            output=tmp_path / "run",
+        )
+    )  # fmt: skip
+    config = WeightsConfig(
+        model=str(tiny_folder), layers="1", n_components=3, seeds=4, draws=3, methods="svd",
+        features=run.path, output=tmp_path / "w", matrix=matrix,
+    )  # fmt: skip
+    record = jobs.weights(config).heads()[0]
+    assert {one.side for one in record.alignments} == sides
+
+
 @pytest.mark.parametrize("matrix", ["qk", "mlp-in", "mlp-gate", "mlp-out"])
 def test_other_matrices(settings, matrix):
     config = WeightsConfig(**{**settings, "matrix": matrix, "heads": "all", "methods": "svd,ica"})
@@ -233,6 +268,8 @@ def test_other_matrices(settings, matrix):
         ({"heads": "two"}, "--heads takes numbers"),
         ({"methods": "svd,pca"}, "Methods are some of"),
         ({"n_components": 5000}, "--n-components is 5000"),
+        ({"matrix": "mlp-in", "ablate": "1"}, "--ablate takes components out of W_OV"),
+        ({"matrix": "mlp-out", "heads": "1"}, "belongs to layers and not to heads"),
     ],
 )
 def test_bad_input_is_one_sentence(settings, change, message, capsys):
@@ -247,7 +284,7 @@ def test_bad_input_is_one_sentence(settings, change, message, capsys):
         "-k",
         str(given["n_components"]),
     ]
-    for name in ("heads", "methods"):
+    for name in ("heads", "methods", "matrix", "ablate"):
         if name in change:
             words += [f"--{name}", change[name]]
     assert main([*words, "-o", str(given["output"])]) == 2

@@ -47,6 +47,7 @@ def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder
         KeyboardInterrupt: when the user stopped it; finished heads are kept.
     """
     settings = examination_settings(config)
+    _check_matrix(config)
     features = _Features(config.features)
     with progress.task(f"Loading {config.model}", None, "") as advance:
         model = load_model(config.model, device=config.device, dtype=config.dtype)
@@ -92,8 +93,8 @@ def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder
                     kind=config.matrix,
                     settings=settings,
                     vocabulary=vocabulary,
-                    reading=features.before(layer, model),
-                    writing=features.after(layer, model),
+                    reading=features.of_rows(config.matrix, layer, model),
+                    writing=features.of_columns(config.matrix, layer, model),
                     induction=_score(behaviour, "induction", layer, head),
                     previous_token=_score(behaviour, "previous", layer, head),
                 )
@@ -123,6 +124,23 @@ def examination_settings(config: WeightsConfig) -> Settings:
         algorithm=config.algorithm,
         sparsity=config.sparsity,
     )
+
+
+def _check_matrix(config: WeightsConfig) -> None:
+    """Refuse settings that would mean nothing for the matrix.
+
+    Raises:
+        InputError: saying which.
+    """
+    if config.ablate and config.matrix != "ov":
+        raise InputError(
+            f"--ablate takes components out of W_OV; --matrix is {config.matrix}: leave --ablate "
+            "out, or use --matrix ov."
+        )
+    if config.matrix not in OF_HEADS and config.heads.strip() != "all":
+        raise InputError(
+            f"--matrix {config.matrix} belongs to layers and not to heads; leave --heads out."
+        )
 
 
 def wanted_matrices(config: WeightsConfig, model: LanguageModel) -> list[tuple[int, int | None]]:
@@ -183,12 +201,22 @@ class _Features:
             raise StoreError(f"{path} has no finished layer yet; run its fit command again.")
         self._known: dict[int, ResidualFeatures] = {}
 
-    def before(self, layer: int, model: LanguageModel) -> ResidualFeatures | None:
-        """Those of the nearest layer whose features a head of this layer can read."""
+    def of_rows(self, matrix: str, layer: int, model: LanguageModel) -> ResidualFeatures | None:
+        """What the rows of a matrix can read; None where they are neurons."""
+        return None if matrix == "mlp-out" else self._before(layer, model)
+
+    def of_columns(self, matrix: str, layer: int, model: LanguageModel) -> ResidualFeatures | None:
+        """What the columns of a matrix can write, or read as keys; None where they are neurons."""
+        if matrix in ("mlp-in", "mlp-gate"):
+            return None
+        return self._before(layer, model) if matrix == "qk" else self._after(layer, model)
+
+    def _before(self, layer: int, model: LanguageModel) -> ResidualFeatures | None:
+        """Those of the nearest layer whose features this layer can read."""
         return self._nearest(model, lambda at: (at >= layer, abs(at - layer)))
 
-    def after(self, layer: int, model: LanguageModel) -> ResidualFeatures | None:
-        """Those of the nearest layer that can read what a head of this layer writes."""
+    def _after(self, layer: int, model: LanguageModel) -> ResidualFeatures | None:
+        """Those of the nearest layer that can read what this layer writes."""
         return self._nearest(model, lambda at: (at < layer, abs(at - layer)))
 
     def _nearest(self, model: LanguageModel, key: Any) -> ResidualFeatures | None:
