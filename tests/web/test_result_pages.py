@@ -166,7 +166,8 @@ def test_overlaps_show_every_pair_and_the_reuse_of_the_layer(desk: PageVisit, st
     expect(page.locator("main")).to_contain_text("Reuse of neurons in layer 0")
     expect(page.locator("main")).to_contain_text("modularity of the best partition")
     page.get_by_label("Result").select_option(label="Layer 2: 0-2")
-    expect(page.locator("main")).to_contain_text("held with the same sign by at least 1 of 2")
+    expect(page.locator("main")).to_contain_text("Reuse of neurons in layer 2")
+    expect(page.locator("main")).to_contain_text("of 2 features (50%)")
 
 
 @pytest.mark.browser

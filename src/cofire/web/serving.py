@@ -16,6 +16,7 @@ from cofire.errors import CofireError, InputError
 from cofire.web.app import create_app
 from cofire.web.safety import LOOPBACK
 from cofire.web.shelf import Shelf
+from cofire.web.stored_trees import trees_of_site
 
 _logger = logging.getLogger(__name__)
 
@@ -138,6 +139,7 @@ def _read_ahead(shelf: Shelf) -> None:
             for number in numbers:
                 layer = shelf.layer(key, number)
                 layer.search_texts, layer.codes  # noqa: B018 (read when first used)
+                list(trees_of_site(layer.folder, layer.site))
                 listed += len(layer)
                 if listed >= _FEATURES_READ_AHEAD:
                     return

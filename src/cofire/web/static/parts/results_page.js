@@ -88,7 +88,8 @@ async function content({ kind, card, place, draw, always, signal, query, go }) {
     if (error.name === "AbortError" || !("status" in error)) throw error;
     blocks.push(failed(error));
   }
-  blocks.push(...always({ place }), documents(card, load));
+  const layer = layerOf(card.result) ?? place.layer;
+  blocks.push(...always({ place: { ...place, layer } }), documents(card, load));
   return blocks.filter((block) => block !== null);
 }
 
