@@ -14,6 +14,7 @@ def tree(config: TreeConfig) -> None:
     from cofire import jobs
     from cofire.report import write_tree_file, write_tree_page
     from cofire.store import Run
+    from cofire.structure.tree_comparison import OWN
     from cofire.structure.tree_files import tree_json
     from cofire.structure.tree_words import bottom_up, top_down
 
@@ -21,9 +22,10 @@ def tree(config: TreeConfig) -> None:
     rule = jobs.growing.rule_of(config)
     if config.compare:
         found = jobs.growing.directions(config, TerminalProgress())
-        print_listing(
-            [_line(one, score) for one in found for score in one.scores], config, empty=""
-        )
+        # Clusterings are of the run's features; they are the same beside every direction.
+        own = [_line(one, score) for one in found for score in one.scores if score.tree == OWN]
+        others = [_line(None, score) for score in found[0].scores if score.tree != OWN]
+        print_listing([*own, *others], config, empty="")
         return
     stored = jobs.tree(config, TerminalProgress())
     shown = stored.tree(rule)
@@ -45,13 +47,12 @@ def tree(config: TreeConfig) -> None:
             say(f"Written: {config.output.resolve()}")
 
 
-def _line(stored: StoredTree, score: Any) -> dict[str, Any]:
-    last = stored.figures[-1]
+def _line(stored: StoredTree | None, score: Any) -> dict[str, Any]:
+    last = None if stored is None else stored.figures[-1]
     return {
-        "found by": stored.settings["direction"],
-        "kept by the top": last.kept,
-        "variance of the top": last.variance,
-        "tree": score.tree,
+        "tree": score.tree if stored is None else stored.settings["direction"],
+        "kept by the top": None if last is None else last.kept,
+        "variance of the top": None if last is None else last.variance,
         "score": score.score,
         "value": score.value,
         "low": score.low,

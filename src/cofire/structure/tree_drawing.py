@@ -22,7 +22,8 @@ _INNER_LETTERS, _LEAF_LETTERS = 34, 52  # that fit beside a node
 
 STYLE = """
 .tree { font: 12px system-ui, sans-serif; }
-.tree text { fill: var(--ink, #1b1d22); }
+.tree text { fill: var(--ink, #1b1d22); paint-order: stroke;
+  stroke: var(--paper, #fdfdfb); stroke-width: 3px; stroke-linejoin: round; }
 .tree .link { fill: none; stroke: var(--strong-line, #b4b4ad); }
 .tree .further { stroke-dasharray: 4 4; stroke: var(--fire-ink, #b44407); opacity: 0.55; }
 .tree circle { fill: var(--paper, #fdfdfb); stroke: var(--ink, #1b1d22); stroke-width: 1.4; }
