@@ -1,18 +1,16 @@
-"""Something to be done when another package is imported, without importing it."""
+"""Something to be done when another package is imported, without importing it.
 
-import logging
+``import cofire`` runs this module, so it imports nothing that takes time.
+"""
+
 import sys
 from collections.abc import Callable, Iterable
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from types import ModuleType
 
-_logger = logging.getLogger(__name__)
 
-
-class _Watch(MetaPathFinder):
-    """Lets the other finders find the package, and adds a step to the end of its import."""
+class _Watch:
+    """A finder of ``sys.meta_path``: the others find the package, it adds a step to its import."""
 
     def __init__(self, name: str, then: Callable[[], None]) -> None:
         self._name = name
@@ -25,6 +23,8 @@ class _Watch(MetaPathFinder):
         """What the other finders say of the package; nothing of any other."""
         if fullname != self._name or self._asking:
             return None
+        from importlib.util import find_spec
+
         self._asking = True
         try:
             spec = find_spec(fullname)
@@ -59,4 +59,8 @@ def _done(name: str, then: Callable[[], None]) -> None:
     try:
         then()
     except (ImportError, AttributeError, TypeError) as error:
-        _logger.warning("cofire does not fit this version of %s: %s", name, error)
+        import logging
+
+        logging.getLogger(__name__).warning(
+            "cofire does not fit this version of %s: %s", name, error
+        )

@@ -15,10 +15,15 @@ class ExportConfig(Config):
     saelens: a folder that SAELens opens anywhere. Nonnegative least squares is replaced by a linear
     encoder with thresholds, fitted to its codes on the run's rows; what that loses is printed and
     kept in the folder. The rows come from --activations, or are captured again.
+
     saelens-exact: the same with exact codes; opens in SAELens where cofire is imported too.
+
     saedashboard: directions in the residual stream, as a vector set of SAEDashboard.
+
     neuronpedia: dashboards, uploads and steering vectors of Neuronpedia.
+
     delphi: codes as cached latents of EleutherAI's delphi.
+
     csv, parquet: features, contexts, neurons, tokens, concepts, texts, and codes in long form.
 
     Features of MLP neurons live among those neurons (hook_post). Their directions in the residual

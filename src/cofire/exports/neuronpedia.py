@@ -42,7 +42,7 @@ _DIGITS = 6  # significant ones; codes are float32
 def write_neuronpedia(
     source: RunSite, folder: Path, *, source_set: str | None = None, steering: Directions | None
 ) -> None:
-    """Write all three kinds of file.
+    """Write dashboards, uploads and, where there are directions, steering vectors.
 
     Args:
         source: what to write.
