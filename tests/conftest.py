@@ -1,11 +1,16 @@
-"""Shape and type checks for every test, and a tiny model on disk."""
+"""Shape and type checks for every test, one thread for tiny matrices, a tiny model on disk."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from jaxtyping import install_import_hook
+
+# Tiny matrices lose far more by sharing work between threads than they gain, and on a machine with
+# other work a hundredfold; for processes that tests start, too. Before any import of torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # Annotated cofire functions check shapes and types in the tests; before any import of cofire.
 install_import_hook("cofire", "beartype.beartype")

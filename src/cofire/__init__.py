@@ -6,8 +6,6 @@ Everything here is imported when it is first used, so that ``import cofire`` cos
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from cofire.on_import import when_imported
-
 if TYPE_CHECKING:
     from cofire.activations import Activations
     from cofire.baselines import load_public_sae, load_sae, save_sae
@@ -108,13 +106,6 @@ _HOME = {
 }
 
 __all__ = list(_HOME)
-
-
-def _teach_sae_lens() -> None:
-    import_module("cofire.exports.nnls_sae").register()
-
-
-when_imported("sae_lens", _teach_sae_lens)
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,6 @@ TEXTS = ["On Monday it rained.", "x", "", "The quick brown fox sat down and said
 
 @pytest.fixture(scope="module")
 def model(tiny_folder):
-    torch.set_num_threads(1)
     return load_model(tiny_folder, device="cpu")
 
 

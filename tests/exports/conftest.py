@@ -1,22 +1,10 @@
 """A run of a tiny model, and the folder of activations it was fitted on."""
 
-from collections.abc import Iterator
-
 import pytest
-import torch
 
 from cofire import jobs
 from cofire.config import CaptureConfig, FitConfig
 from cofire.store import ActivationStore, Run
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny matrices lose far more by sharing work between threads than they gain."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

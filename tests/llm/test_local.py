@@ -1,7 +1,6 @@
 """A model in this process answers as transformers' own generation does, one prompt at a time."""
 
 import pytest
-import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cofire.errors import InputError
@@ -12,7 +11,6 @@ PROMPTS = ["Hello", "What day comes after Monday, and why is that so?", "Rain.",
 
 @pytest.fixture(scope="module")
 def parts(chat_folder):
-    torch.set_num_threads(1)
     return (
         AutoModelForCausalLM.from_pretrained(chat_folder),
         AutoTokenizer.from_pretrained(chat_folder),

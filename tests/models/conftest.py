@@ -1,9 +1,8 @@
 """A tokenizer trained on the spot, tiny models, and the one real model."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
-import torch
 from transformers import PreTrainedTokenizerBase
 
 from cofire.corpus import Corpus, Text
@@ -19,15 +18,6 @@ SENTENCES = [
     "The moon 🌙 rose over 東京 while nobody watched.",
     "He asked: why?",
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Tiny models lose far more by sharing work between threads than they gain."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,8 @@ class ExportConfig(Config):
     encoder with thresholds, fitted to its codes on the run's rows; what that loses is printed and
     kept in the folder. The rows come from --activations, or are captured again.
 
-    saelens-exact: the same with exact codes; opens in SAELens where cofire is imported too.
+    saelens-exact: the same with exact codes; opens in SAELens after `import
+    cofire.exports.nnls_sae`.
 
     saedashboard: directions in the residual stream, as a vector set of SAEDashboard.
 

@@ -2,7 +2,7 @@
 
 SAELens keeps its architectures in a registry. Once this one is in it, ``SAE.load_from_disk`` opens
 a folder that cofire wrote with exact codes, and everything that takes an SAELens object takes it.
-Importing cofire beside SAELens, in either order, does that (``cofire.on_import``).
+``import cofire.exports.nnls_sae`` does that.
 
 This module imports SAELens, so it is itself imported only where SAELens is.
 """
@@ -79,6 +79,4 @@ class NonnegativeSAE(SAE[NonnegativeSAEConfig]):
         )
 
 
-def register() -> None:
-    """Put the architecture into SAELens' registry, once."""
-    SAE_CLASS_REGISTRY.setdefault(NNLS_ARCHITECTURE, (NonnegativeSAE, NonnegativeSAEConfig))
+SAE_CLASS_REGISTRY.setdefault(NNLS_ARCHITECTURE, (NonnegativeSAE, NonnegativeSAEConfig))
