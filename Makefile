@@ -15,7 +15,7 @@ demo: $(VENV)/demo.stamp  ## run the main job on a small real model; prints wher
 	$(BIN)/cofire demo
 
 test: $(VENV)/dev.stamp  ## run all tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 check: $(VENV)/dev.stamp  ## lint, format, types and import layers
 	$(BIN)/ruff check .

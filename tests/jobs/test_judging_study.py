@@ -30,6 +30,7 @@ def page(study, tiny_folder, tmp_path_factory):
         methods=("snmf", "random"),
         k="5",
         sparsities="0.1,0.3",
+        swept_layers="1,2",
         common={**judging_study.QUICK.common, "sparsity": "0.1", "new_tokens": 4, "limit": 250},
     )
     options = argparse.Namespace(folder=folder, judge="words", model=str(tiny_folder))
