@@ -4,6 +4,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import warnings
 
 import pytest
 
@@ -18,7 +19,9 @@ MODULES = [
 
 def examples(name: str) -> list[doctest.DocTest]:
     """Those of a module, of what it defines, and of the methods of its classes."""
-    module = importlib.import_module(name)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the packages that some modules are written for
+        module = importlib.import_module(name)
     finder = doctest.DocTestFinder(exclude_empty=True)
     own = {
         key: value

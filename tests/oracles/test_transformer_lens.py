@@ -1,9 +1,9 @@
-"""Weights read by cofire against TransformerLens, where it is installed.
+"""Weights read by cofire against TransformerLens 4, where it is installed.
 
 Its pins differ from cofire's now and then, so that it has an environment of its own:
 
     python -m venv oracle
-    oracle/bin/pip install -e . pytest beartype transformer-lens
+    oracle/bin/pip install -e . pytest beartype "transformer-lens>=4"
     oracle/bin/python -m pytest tests/oracles --junitxml figures.xml
 
 ``figures.xml`` holds the largest relative difference of every family, which docs/weights.md quotes.
@@ -11,6 +11,8 @@ Its pins differ from cofire's now and then, so that it has an environment of its
 
 import warnings
 from collections.abc import Callable
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,8 @@ from cofire.models import (
 )
 from tiny_models import FAMILIES, N_LAYERS, tiny_model, train_tokenizer
 
-pytest.importorskip("transformer_lens", reason="needs an environment with TransformerLens")
+if not find_spec("transformer_lens") or int(version("transformer-lens").split(".")[0]) < 4:
+    pytest.skip("needs an environment with TransformerLens 4", allow_module_level=True)
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 # What TransformerLens cannot split: the grouped queries of newer Falcon models.
