@@ -216,3 +216,12 @@ def train_tokenizer(sentences: Iterable[str]) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=bpe, bos_token="<s>", eos_token="</s>", pad_token="<pad>"
     )
+
+
+def hooks(model: torch.nn.Module) -> dict[str, int]:
+    """How many hooks every module has; transformers leaves some of its own where it was asked."""
+    counts = {
+        name: len(module._forward_hooks) + len(module._forward_pre_hooks)
+        for name, module in model.named_modules()
+    }
+    return {name: count for name, count in counts.items() if count}

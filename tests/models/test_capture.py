@@ -16,7 +16,7 @@ from cofire.models import (
     capture_texts,
 )
 from cofire.site import Site
-from tiny_models import CONTEXT, tiny_model
+from tiny_models import CONTEXT, hooks, tiny_model
 
 Build = Callable[[str], LanguageModel]
 
@@ -42,13 +42,9 @@ def test_nothing_runs_after_the_last_site(build: Build, corpus: Corpus, site: Si
 
 def test_no_hooks_stay_behind(build: Build, corpus: Corpus) -> None:
     model = build("llama")
+    before = hooks(model.model)
     capture_activations(model, corpus, [Site(1, "mlp"), Site(2, "resid_pre")])
-    left = [
-        name
-        for name, module in model.model.named_modules()
-        if module._forward_hooks or module._forward_pre_hooks
-    ]
-    assert left == []
+    assert hooks(model.model) == before
     ids = torch.tensor([[1, 5, 6]])
     assert model.model(ids).logits.shape == (1, 3, 320)
 
