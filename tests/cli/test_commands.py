@@ -200,7 +200,9 @@ def test_debug_shows_the_traceback(folder):
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(folder, tiny_folder):
-    words = "capture --device cpu --batch-tokens 16 -o runs/slow --model".split()
+    lines = [f"Line {i} of a text that takes its time.\n" for i in range(50_000)]
+    (folder / "long.txt").write_text("".join(lines))
+    words = "capture --device cpu --data long.txt --batch-tokens 16 -o runs/slow --model".split()
     process = subprocess.Popen(
         [sys.executable, "-m", "cofire", *words, str(tiny_folder)],
         stderr=subprocess.PIPE,
