@@ -52,7 +52,10 @@ _WATCH = """
       addEventListener(kind, note, { capture: true, once: true });
     }
     const ready = () => began !== null && condition();
-    window.taken = window.shown(ready).then((end) => end - began);
+    window.taken = Promise.race([
+      window.shown(ready).then((end) => end - began),
+      new Promise((give) => setTimeout(give, 5000, null)),
+    ]);
   };
 })();
 """
@@ -125,10 +128,12 @@ def interactions(browser: Browser, base: str, place: str, repeats: int) -> dict[
             page.wait_for_load_state("networkidle")
             page.evaluate(f"window.arm(() => {condition})")
             act(page)
-            taken = page.evaluate("window.taken") / 1000
+            taken = page.evaluate("window.taken")
+            if taken is None:  # not shown within five seconds: missing, not slow
+                break
             if i:  # the first one warms up
-                seconds.append(taken)
-        figures[name] = _summary(seconds)
+                seconds.append(taken / 1000)
+        figures[name] = _summary(seconds) if len(seconds) == repeats else None
         print(f"{name}: {figures[name]}", file=sys.stderr)
     context.close()
     return figures
