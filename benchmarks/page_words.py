@@ -1,4 +1,4 @@
-"""Words, colours and plots that the sections of docs/results/structure.md share."""
+"""Words, colours and plots that the pages below docs/results share."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence

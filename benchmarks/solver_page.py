@@ -11,34 +11,21 @@ import json
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
-
-mpl.use("svg")
 import matplotlib.pyplot as plt
+
+from page_words import ACCENT, INK, SECOND, plot_style
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 PAGE = HERE.parent / "docs" / "results" / "solver.md"
 FIGURES = PAGE.parent / "figures"
-INK, ACCENT, SECOND, THIRD = "#444b59", "#c2410c", "#2563a8", "#5d8a3a"
+THIRD = "#5d8a3a"
 
 
 def main() -> None:
     """Draw what can be drawn and write the page."""
     FIGURES.mkdir(parents=True, exist_ok=True)
-    plt.rcParams |= {
-        "font.size": 10,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.edgecolor": INK,
-        "axes.labelcolor": INK,
-        "text.color": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "figure.facecolor": "white",
-        "svg.hashsalt": "cofire",
-        "legend.frameon": False,
-    }
+    plot_style()
     sections = [section() for section in (against_mu, features, rows, ranks, thousands, rivals)]
     PAGE.write_text(HEAD + "\n".join(text for text in sections if text))
 
