@@ -77,6 +77,16 @@ def test_counts_at_other_thresholds():
     assert links == sorted(links, reverse=True)
 
 
+def test_layers_that_have_nothing_in_common_can_be_kept_as_json():
+    codes = {1: sparse(5, 4), 2: sparse(6, 4)}
+    flow = follow_features(codes, {1: TOKENS, 2: TOKENS}, HELDOUT_TEXTS)
+    (step,) = json.loads(json.dumps(flow.record(), allow_nan=False))["steps"]
+    assert step["null_quantile"] is None
+    assert step["least"] is None
+    assert step["links"] == []
+    assert step["fates"] == ["dies"] * 4
+
+
 def test_unrelated_codes_are_not_linked():
     found = link_layers(
         sparse(4, 20), sparse(5, 20), TEXT_ID, HELDOUT, LinkSettings(correlation=0.05)

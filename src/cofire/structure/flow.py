@@ -59,8 +59,8 @@ class Step:
             with several, *merges* when its only partner has several partners, else *persists*.
         origins: where every feature of the higher layer comes from: *born* without a link,
             *merged* of several, *split* off when its only partner has several, else *persists*.
-        null_quantile: see ``LayerLinks``.
-        least: least correlation of a link.
+        null_quantile: see ``LayerLinks``; None where no correlation is above the null.
+        least: least correlation of a link; None likewise, when there can be none.
         counts: links and fates at other least correlations: correlation, links, persists, splits,
             merges, dies, born.
         wired_share: share of linked pairs that are wired; None without a model.
@@ -74,8 +74,8 @@ class Step:
     links: tuple[Link, ...]
     fates: tuple[Fate, ...]
     origins: tuple[Origin, ...]
-    null_quantile: float
-    least: float
+    null_quantile: float | None
+    least: float | None
     counts: tuple[Mapping[str, float], ...]
     wired_share: float | None
     wired_others: float | None
@@ -158,13 +158,12 @@ def check_same_tokens(tokens: Mapping[int, TokenTable]) -> None:
     """
     first, *others = sorted(tokens)
     for layer in others:
-        for column in ("text_id", "position", "token_id"):
-            one, two = getattr(tokens[first], column), getattr(tokens[layer], column)
-            if not np.array_equal(one, two):
-                raise InputError(
-                    f"Layers {first} and {layer} are of different tokens ({len(one)} and "
-                    f"{len(two)} rows); fit them on one capture of the same texts."
-                )
+        one, two = tokens[first], tokens[layer]
+        if not one.same_tokens(two):
+            raise InputError(
+                f"Layers {first} and {layer} are of different tokens ({len(one)} and "
+                f"{len(two)} rows); fit them on one capture of the same texts."
+            )
 
 
 def _step(
@@ -194,8 +193,8 @@ def _step(
         links=links,
         fates=_fates(linked),
         origins=_origins(linked),
-        null_quantile=found.null_quantile,
-        least=found.least,
+        null_quantile=found.null_quantile if np.isfinite(found.null_quantile) else None,
+        least=found.least if np.isfinite(found.least) else None,
         counts=tuple(_counts(found, value) for value in SENSITIVITY),
         wired_share=None if wired is None or not links else float(wired[linked].mean()),
         wired_others=None if wired is None else float(wired[~linked].mean()),
