@@ -48,6 +48,13 @@ class TokenTable:
         """The token of one row as it stands in the text, leading space included."""
         return self.pieces[int(self.piece[row])]
 
+    def same_tokens(self, other: "TokenTable") -> bool:
+        """Whether both have the same tokens of the same texts in the same order."""
+        return all(
+            np.array_equal(getattr(self, column), getattr(other, column))
+            for column in ("text_id", "position", "token_id")
+        )
+
     def take(self, rows: np.ndarray) -> "TokenTable":
         """The table of some rows: a boolean mask or an index array."""
         return replace(

@@ -6,8 +6,8 @@ Read and written without SAELens. Codes are those of SAELens' ``encode``, in flo
     topk      the k largest of those; with ``rescale_acts_by_decoder_norm`` each is multiplied by
               the norm of its decoder row before, which is folded into the weights here
     jumprelu  those above ``threshold``
-    cofire-nnls  exact nonnegative least squares against W_dec, no W_enc; SAELens knows it where
-              cofire is imported beside it (``cofire.exports.nnls_sae``)
+    cofire-nnls  exact nonnegative least squares against W_dec, no W_enc; SAELens knows it
+              after ``import cofire.exports.nnls_sae``
 
 with x' = x - b_dec, or x where ``apply_b_dec_to_input`` is false.
 """
@@ -151,7 +151,7 @@ def save_sae(
 
     Args:
         dictionary: with encoder ``relu``, ``topk`` or ``jumprelu``; one with ``nnls`` is loaded
-            where cofire is imported beside SAELens.
+            after ``import cofire.exports.nnls_sae``.
         folder: made when it is not there; files of the two names are replaced.
         model: name of the model, as TransformerLens knows it.
         metadata: what else to say of it, as plain JSON values.

@@ -123,7 +123,7 @@ def _exact(task: _Task) -> tuple[str, ...]:
     write_sae_lens(task.source, dictionary, task.folder)
     if dictionary.encoder != "nnls":
         return ()
-    return ("Exact codes: SAE.load_from_disk opens it where cofire is imported too.",)
+    return ("Exact codes: SAE.load_from_disk opens it after `import cofire.exports.nnls_sae`.",)
 
 
 def _amortised(task: _Task) -> tuple[str, ...]:

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from cofire.activations import Activations, TokenTable
 from cofire.errors import InputError, StoreError
 from cofire.jobs.capturing import capture_settings, counting_texts
@@ -31,7 +29,7 @@ def stored_rows(folder: Path, run: Run, site: Site) -> Activations:
         held = ", ".join(map(str, store.sites))
         raise InputError(f"{folder} holds {held}, but the run's features are at {site}.")
     rows, tokens = store.activations(site), _tokens(run, site)
-    if not _same(rows.tokens, tokens):
+    if not rows.tokens.same_tokens(tokens):
         raise InputError(
             f"{folder} holds other tokens ({len(rows)} rows) than the run ({len(tokens)} rows); "
             "give the folder that the run was fitted on, or capture its texts again."
@@ -59,7 +57,7 @@ def captured_rows(
         rows = capture_activations(
             model, run.corpus, [site], settings, progress=counting_texts(advance, texts)
         )[site]
-    if not _same(rows.tokens, _tokens(run, site)):
+    if not rows.tokens.same_tokens(_tokens(run, site)):
         raise StoreError(
             f"{model.name} splits the texts of {run.path} otherwise than when the run was made; "
             "fit again."
@@ -69,10 +67,3 @@ def captured_rows(
 
 def _tokens(run: Run, site: Site) -> TokenTable:
     return run.tokens(site if site in run.sites else run.site_at(site.layer))
-
-
-def _same(found: TokenTable, wanted: TokenTable) -> bool:
-    return len(found) == len(wanted) and all(
-        np.array_equal(getattr(found, column), getattr(wanted, column))
-        for column in ("text_id", "position", "token_id")
-    )
