@@ -36,7 +36,7 @@ from measuring import median_seconds
 
 PLANTED: dict[str, dict[str, float]] = {
     "easy": {"overlap": 0.0, "code_density": 0.05, "noise": 0.1},
-    "hard": {"overlap": 0.5, "code_density": 0.1, "noise": 0.3},
+    "hard": {"overlap": 0.5, "code_density": 0.1, "noise": 0.25, "power": 0.7},
 }
 CURVE_POINTS = 200
 DUPLICATE_COSINE = 0.95

@@ -25,6 +25,13 @@ def test_planted_data_is_what_it_says():
     assert torch.equal(planted.X, plant(300, 100, 8, sparsity=0.05, overlap=0.4, noise=0.25).X)
 
 
+def test_planted_frequencies_follow_a_power_law():
+    planted = plant(40_000, 60, 16, sparsity=0.05, code_density=0.05, power=0.7)
+    frequency = (planted.codes > 0).float().mean(dim=0)
+    assert float(frequency.mean()) == pytest.approx(0.05, rel=0.05)
+    assert float(frequency[0] / frequency[15]) == pytest.approx(16**0.7, rel=0.15)
+
+
 @pytest.mark.filterwarnings("ignore::cofire.errors.ConvergenceWarning")
 def test_bcd_recovers_more_than_mu_at_a_lower_loss():
     found, published = [], []

@@ -41,6 +41,7 @@ def plant(
     code_density: float = 0.1,
     overlap: float = 0.0,
     noise: float = 0.1,
+    power: float | None = None,
     seed: int = 0,
 ) -> Planted:
     """Draw a dictionary, codes and noise.
@@ -51,10 +52,12 @@ def plant(
         n_features: atoms.
         sparsity: fraction of channels an atom uses.
         code_density: mean fraction of rows in which a feature is active; features differ by up to
-            a factor of four.
+            a factor of four, or by a power law.
         overlap: fraction of each atom's entries that lie in a pool of 5% of the channels, so that
             atoms share neurons.
         noise: ||noise||^2 relative to ||C D||^2; the noise is white.
+        power: the feature of rank r is active in proportion to r^-power, in every row at most
+            (then the mean is lower); None for the factor of four.
         seed: the same seed gives the same data.
 
     Returns:
@@ -73,7 +76,10 @@ def plant(
         signs = torch.randint(2, (kept,), generator=generator) * 2 - 1
         atom[index] = signs * (0.5 + torch.rand(kept, generator=generator))
     atoms, _ = unit_atoms(atoms)
-    spread = torch.logspace(0, 1, n_features, base=_MOST_TO_LEAST_FREQUENT)
+    if power is None:
+        spread = torch.logspace(0, 1, n_features, base=_MOST_TO_LEAST_FREQUENT)
+    else:
+        spread = torch.arange(1, n_features + 1).float() ** -power
     frequency = (code_density * spread / spread.mean()).clamp(max=1.0)
     active = torch.rand(n_rows, n_features, generator=generator) < frequency
     sizes = 0.2 - torch.rand(n_rows, n_features, generator=generator).clamp(min=1e-6).log()
