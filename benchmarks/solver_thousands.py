@@ -4,7 +4,7 @@ The dictionary is learned with ``partial_fit``, a chunk at a time; the loss is t
 before the atoms saw it, so it is the loss on new rows. Written after every chunk, so that a run
 that is ended early has something to say.
 
-    python benchmarks/solver_thousands.py --activations runs/wiki --components 4096
+    python benchmarks/solver_thousands.py --activations runs/wiki --components 4096 --keep FOLDER
 """
 
 import argparse
@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--components", type=int, nargs="+", default=[400, 1000, 4096])
     parser.add_argument("--chunk", type=int, default=8192, help="rows")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--keep", type=Path, help="folder for the dictionaries, for reading them")
     parser.add_argument("--output", type=Path, help="where to write JSON")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -70,6 +71,11 @@ def main() -> None:
                         report = {"machine": machine(), "results": list(results.values())}
                         options.output.write_text(json.dumps(report, indent=2) + "\n")
                 print(json.dumps(results[k]), flush=True)
+        if options.keep:
+            options.keep.mkdir(parents=True, exist_ok=True)
+            np.savez(
+                options.keep / f"{k}.npz", atoms=snmf.components_, penalty=snmf.code_penalty_
+            )
 
 
 def _mean(values: list[float]) -> float | None:
