@@ -1,6 +1,8 @@
 """Shape and type checks for every test, one thread for tiny matrices, a tiny model on disk."""
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +13,11 @@ from jaxtyping import install_import_hook
 # Tiny matrices lose far more by sharing work between threads than they gain, and on a machine with
 # other work a hundredfold; for processes that tests start, too. Before any import of torch.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell that starts the tests in the background makes them ignore Ctrl-C, and with them every
+# process that they start to see how it takes one.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Annotated cofire functions check shapes and types in the tests; before any import of cofire.
 install_import_hook("cofire", "beartype.beartype")
