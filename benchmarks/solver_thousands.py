@@ -73,9 +73,7 @@ def main() -> None:
                 print(json.dumps(results[k]), flush=True)
         if options.keep:
             options.keep.mkdir(parents=True, exist_ok=True)
-            np.savez(
-                options.keep / f"{k}.npz", atoms=snmf.components_, penalty=snmf.code_penalty_
-            )
+            np.savez(options.keep / f"{k}.npz", atoms=snmf.components_, penalty=snmf.code_penalty_)
 
 
 def _mean(values: list[float]) -> float | None:
