@@ -7,7 +7,7 @@ p-value, corrected for all tests of its measure, is below 5%.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from cofire.evaluation.grid_measures import GRID_MEASURES
 from cofire.interpret.wording import MISSING, figure
@@ -25,6 +25,7 @@ from cofire.report.compare_tables import (
     shown,
 )
 from cofire.store import CompareFolder
+from judging_gap import gap_section
 
 COLOURS = {
     "one": "#c2410c",
@@ -50,30 +51,40 @@ class Trend:
     figures: str
 
 
-def write_page(main: CompareFolder, sweep: CompareFolder, output: Path) -> None:
+class Folders(NamedTuple):
+    """The comparisons of the study."""
+
+    methods: CompareFolder
+    sparsity: CompareFolder
+    freedom: CompareFolder
+
+
+def write_page(folders: Folders, output: Path) -> None:
     """Write the page and its figures."""
-    tables, swept = CompareTables.read(main), CompareTables.read(sweep)
+    tables, swept, freer = (CompareTables.read(folder) for folder in folders)
     figures = output.parent / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     sections = [
-        head(main, sweep, tables),
+        head(folders, tables),
         trends_section(tables, swept),
         losses_section(tables),
+        gap_section(freer),
         themes(tables, figures),
         sweep_section(swept, figures),
-        times_section([main, sweep]),
+        times_section(folders),
     ]
     output.write_text(
         "\n\n".join(s.strip() for s in sections if s.strip()) + "\n", encoding="utf-8"
     )
 
 
-def head(main: CompareFolder, sweep: CompareFolder, tables: CompareTables) -> str:
+def head(folders: Folders, tables: CompareTables) -> str:
     """What was done, from the manifests."""
-    config, model = main.manifest["config"], main.manifest["model"]
+    manifest = folders.methods.manifest
+    config, model = manifest["config"], manifest["model"]
     failed = [
         f"{cell.name} ({own.failure})"
-        for folder in (main, sweep)
+        for folder in folders
         for cell in folder.cells
         if (own := folder.cell(cell)).failure is not None
     ]
@@ -83,7 +94,7 @@ def head(main: CompareFolder, sweep: CompareFolder, tables: CompareTables) -> st
         "# Measured: judging features",
         "Written by `python benchmarks/judging_study.py` from the figures of that run; do not "
         f"edit. {model['name']}, MLP neurons at layers {', '.join(map(str, tables.layers))}, "
-        f"{main.manifest['corpus']['texts']:,} labelled sentences (the bundled corpus), held-out "
+        f"{manifest['corpus']['texts']:,} labelled sentences (the bundled corpus), held-out "
         f"ones never fitted. {config['k']} features a method, {config['seeds']} seeds, one for "
         "methods in which nothing is random. Brackets hold 95% bootstrap intervals; (a of b) says "
         "that only a of b had a figure; a dash is a figure that could not be measured.",

@@ -2,8 +2,8 @@
 
 Twelve ways to find features at layers 0, 5, 11 and 17, three seeds each, all with 100 features from
 the same rows: reconstruction, replacement, detection, stability, and steering of 30 features a
-method and layer (one seed); then SNMF at five sparsities at two of the layers. Needs the extras
-`sae` and `embed`.
+method and layer (one seed); then SNMF at five sparsities at two of the layers; then, without
+steering, SNMF with the freedoms of the SAE at three. Needs the extras `sae` and `embed`.
 
     python benchmarks/judging_study.py           # about an hour and a half on 2 cores; resumable
     python benchmarks/judging_study.py --quick   # one layer, four methods: a look in minutes
@@ -30,7 +30,7 @@ from cofire.cli.progress import TerminalProgress
 from cofire.config import CompareConfig, SweepConfig
 from cofire.report import write_compare_page
 from cofire.store import CompareFolder
-from judging_page import write_page
+from judging_page import Folders, write_page
 
 ROOT = Path(__file__).parents[1]
 
@@ -49,6 +49,13 @@ METHODS = (
     "permuted-snmf",
 )
 SPARSITIES = "0.005,0.01,0.02,0.05,0.1"
+FREER_METHODS = (
+    "snmf",
+    "snmf:center=true",
+    "snmf:code_penalty=0:max_active=20",
+    "snmf:code_penalty=0:max_active=20:center=true",
+    "sae-topk",
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,9 @@ class Size:
     seeds: int
     sparsities: str
     swept_layers: str
+    freer_layers: str
+    freer_methods: tuple[str, ...]
+    freer_sparsities: str
     common: dict[str, Any]
 
 
@@ -71,6 +81,9 @@ FULL = Size(
     seeds=3,
     sparsities=SPARSITIES,
     swept_layers="5,11",
+    freer_layers="5,11,17",
+    freer_methods=FREER_METHODS,
+    freer_sparsities="0.01,0.1,1",
     common={
         "loss_texts": 15,
         "steer": 30,
@@ -86,6 +99,9 @@ QUICK = Size(
     seeds=2,
     sparsities="0.01,0.05",
     swept_layers="5",
+    freer_layers="5",
+    freer_methods=FREER_METHODS,
+    freer_sparsities="0.01,1",
     common={"loss_texts": 10, "steer": 2, "targets": "0.1,0.5", "samples": 2, "new_tokens": 10},
 )
 
@@ -110,12 +126,11 @@ def main() -> None:
         run(size, options)
         return
     if options.page:
-        main_folder = CompareFolder.open(options.folder / "methods")
-        sweep_folder = CompareFolder.open(options.folder / "sparsity")
+        folders = Folders(*(CompareFolder.open(options.folder / name) for name in Folders._fields))
     else:
         with workers(options.processes - 1):
-            main_folder, sweep_folder = run(size, options)
-    write_page(main_folder, sweep_folder, options.output)
+            folders = run(size, options)
+    write_page(folders, options.output)
     print(options.output)
 
 
@@ -133,8 +148,8 @@ def workers(number: int) -> Iterator[None]:
             process.terminate()
 
 
-def run(size: Size, options: argparse.Namespace) -> tuple[CompareFolder, CompareFolder]:
-    """The comparison of methods, then the sweep over the sparsity on the same rows."""
+def run(size: Size, options: argparse.Namespace) -> Folders:
+    """The comparison of methods, then on the same rows the sweep and SNMF with more freedom."""
     progress = TerminalProgress()
     common: dict[str, Any] = {
         **size.common,
@@ -167,7 +182,18 @@ def run(size: Size, options: argparse.Namespace) -> tuple[CompareFolder, Compare
         progress,
     )
     write_compare_page(sweep)
-    return folder, sweep
+    freer = jobs.compare(
+        CompareConfig(
+            activations=folder.path / "activations",
+            layers=size.freer_layers,
+            methods=",".join(size.freer_methods),
+            output=options.folder / "freedom",
+            **{**common, "sparsity": size.freer_sparsities, "steer": 0, "halves": 0},
+        ),
+        progress,
+    )
+    write_compare_page(freer)
+    return Folders(folder, sweep, freer)
 
 
 if __name__ == "__main__":

@@ -172,6 +172,9 @@ def test_equal_activity() -> None:
         )
     topk = Dictionary(atoms, SITE, "topk", encoder_weight=weight, top_k=8)
     assert at_equal_activity(topk, rows, 3.2).top_k == 3
+    unpenalised = Dictionary(atoms, SITE, top_k=8)
+    assert at_equal_activity(unpenalised, rows, 3.2).top_k == 3
+    assert at_equal_activity(unpenalised, rows, 3.2).penalty == 0
     relu = Dictionary(atoms, SITE, "relu", encoder_weight=weight)
     sparser = at_equal_activity(relu, rows, 4.0)
     assert sparser.encoder == "jumprelu"

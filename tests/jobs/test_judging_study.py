@@ -31,12 +31,15 @@ def page(study, tiny_folder, tmp_path_factory):
         k="5",
         sparsities="0.1,0.3",
         swept_layers="1,2",
+        freer_layers="2",
+        freer_methods=("snmf", "snmf:code_penalty=0:max_active=2:center=true"),
+        freer_sparsities="0.1",
         common={**judging_study.QUICK.common, "sparsity": "0.1", "new_tokens": 4, "limit": 250},
     )
     options = argparse.Namespace(folder=folder, judge="words", model=str(tiny_folder))
-    both = judging_study.run(size, options)
-    judging_page.write_page(*both, folder / "docs" / "judging.md")
-    return both, folder / "docs" / "judging.md"
+    folders = judging_study.run(size, options)
+    judging_page.write_page(folders, folder / "docs" / "judging.md")
+    return folders, folder / "docs" / "judging.md"
 
 
 def test_the_page_has_its_parts(page):
@@ -46,6 +49,7 @@ def test_the_page_has_its_parts(page):
         "# Measured: judging features",
         "## Published trends on this model",
         "## Where SNMF wins and where it does not",
+        "## What the matched SAE has that SNMF lacks",
         "### KL recovered",
         "### Best AUROC, codes",
         "### Steering",
@@ -62,11 +66,18 @@ def test_the_page_has_its_parts(page):
 def test_figures_on_the_page_are_the_stored_ones(page, study):
     from cofire.report.compare_tables import CompareTables, shown
 
-    (methods, swept), path = page
+    folders, path = page
     text = path.read_text()
-    for folder in (methods, swept):
+    for folder in folders:
         line = CompareTables.read(folder).lines[0]
         assert shown(line.figures["concept-detection", "cosine"]) in text
+
+
+def test_methods_are_named_by_what_they_are_given(page):
+    _, path = page
+    text = path.read_text()
+    assert "| snmf | 10% |" in text
+    assert "| snmf, limit, centred | 10% |" in text
 
 
 def test_verdicts_follow_their_rules(study):

@@ -24,9 +24,9 @@ def at_equal_activity(dictionary: Dictionary, rows: ActivationMatrix, wanted: fl
 
     The atoms stay. What is changed is the L1 penalty of nonnegative least squares, the number a
     ``topk`` encoder keeps, or a threshold that an SAE's codes must pass; a threshold only makes
-    codes sparser. A limit on a row's codes (``top_k``) is taken off nonnegative least squares, so
-    that the penalty alone decides. Linear codes are never 0 and stay as they are: measure what
-    comes back (``active_a_row``) and say so.
+    codes sparser. Nonnegative least squares with a limit (``top_k``) and no penalty has another
+    limit; with both, the limit is taken off, so that the penalty alone decides. Linear codes are
+    never 0 and stay as they are: measure what comes back (``active_a_row``) and say so.
 
     Args:
         dictionary: of any method.
@@ -45,7 +45,8 @@ def at_equal_activity(dictionary: Dictionary, rows: ActivationMatrix, wanted: fl
         return dictionary
     provenance = {**dictionary.provenance, "equal_activity": wanted}
     dictionary = replace(dictionary, provenance=provenance)
-    if dictionary.encoder == "topk":
+    limited = dictionary.top_k is not None and dictionary.penalty == 0
+    if dictionary.encoder == "topk" or limited:
         return replace(dictionary, top_k=min(max(1, round(wanted)), dictionary.n_features))
     if dictionary.encoder == "nnls":
         free = replace(dictionary, top_k=None)
