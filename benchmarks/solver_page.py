@@ -26,7 +26,9 @@ def main() -> None:
     """Draw what can be drawn and write the page."""
     FIGURES.mkdir(parents=True, exist_ok=True)
     plot_style()
-    sections = [section() for section in (against_mu, features, rows, ranks, thousands, rivals)]
+    sections = [
+        section() for section in (against_mu, features, rows, ranks, thousands, granularity, rivals)
+    ]
     PAGE.write_text(HEAD + "\n".join(text for text in sections if text))
 
 
@@ -311,6 +313,55 @@ def thousands() -> str:
         + table(columns, lines)
         + f"\n{result.get('note', '')}\n\n`python benchmarks/solver_thousands.py --activations "
         "FOLDER`\n\n"
+    )
+
+
+def granularity() -> str:
+    """What larger dictionaries see."""
+    result = read("solver-granularity")
+    if result is None:
+        return ""
+    seen = {
+        "components": "features",
+        "active_a_token": "active a token",
+        "silent": "silent",
+        "median_contexts": "contexts",
+        "median_different_tokens": "different tokens",
+        "one_token_features": "of one token",
+        "versions_of_a_smaller": "versions",
+        "smaller_that_split": "split",
+        "new": "new",
+    }
+    selected = {
+        "components": "features",
+        "concepts": "concepts",
+        "features_with_concept": "features with one",
+        "features_a_concept": "a concept",
+        "named_concepts": "concepts named",
+        "named_features": "features named",
+        "control_concepts": "concepts, control",
+        "control_features_with_concept": "features with one, control",
+        "control_named_concepts": "named, control",
+    }
+    lines = [dict.fromkeys({**seen, **selected}) | line for line in result["results"]]
+    tried = lines[0]["concepts_tried"]
+    return (
+        "### What they see\n\n"
+        f"On {result['rows_read']:,} tokens of WikiText-2 drawn at random. *Contexts*: tokens on "
+        "which a feature reaches half of its largest code, and how many different ones, medians "
+        "over features that fire; *of one token*: share of features for which those are all the "
+        "same token; *versions*: atoms with cosine above 0.5 to an atom of the next smaller "
+        "dictionary, mean over its atoms; *split*: share of its atoms with two or more; *new*: "
+        "share of atoms with none.\n\n"
+        + table(seen, lines)
+        + f"\nOf {tried} labelled concepts of short sentences, which the dictionaries were not "
+        "learned from: those that features surely select on held-out sentences (AUROC above 0.8, "
+        "false discovery rate 1%), the median number of features a concept that has any, and the "
+        "*named* ones, for which besides a quarter of a feature's strong firings fall in its "
+        "sentences. The control has the same atoms on shuffled neurons.\n\n"
+        + table(selected, lines)
+        + "\n`python benchmarks/solver_granularity.py --dictionaries FOLDER --labelled FOLDER "
+        "--activations FOLDER`\n\n"
     )
 
 
