@@ -3,7 +3,7 @@
 Twelve ways to find features at layers 0, 5, 11 and 17, three seeds each, all with 100 features from
 the same rows: reconstruction, replacement, detection, stability, and steering of 30 features a
 method and layer (one seed); then SNMF at five sparsities at two of the layers; then, without
-steering, SNMF with the freedoms of the SAE at three. Needs the extras `sae` and `embed`.
+steering, SNMF with the freedoms of the SAE at two. Needs the extras `sae` and `embed`.
 
     python benchmarks/judging_study.py           # about an hour and a half on 2 cores; resumable
     python benchmarks/judging_study.py --quick   # one layer, four methods: a look in minutes
@@ -56,6 +56,7 @@ FREER_METHODS = (
     "snmf:code_penalty=0:max_active=20:center=true",
     "sae-topk",
 )
+FREER: dict[str, Any] = {"seeds": 2, "steer": 0, "halves": 0}
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ FULL = Size(
     seeds=3,
     sparsities=SPARSITIES,
     swept_layers="5,11",
-    freer_layers="5,11,17",
+    freer_layers="11,17",
     freer_methods=FREER_METHODS,
     freer_sparsities="0.01,0.1,1",
     common={
@@ -188,7 +189,7 @@ def run(size: Size, options: argparse.Namespace) -> Folders:
             layers=size.freer_layers,
             methods=",".join(size.freer_methods),
             output=options.folder / "freedom",
-            **{**common, "sparsity": size.freer_sparsities, "steer": 0, "halves": 0},
+            **{**common, **FREER, "sparsity": size.freer_sparsities},
         ),
         progress,
     )
