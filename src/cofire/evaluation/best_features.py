@@ -17,6 +17,7 @@ from cofire.evaluation.detection_measures import (
 from cofire.evaluation.detection_records import Detection, Protocol, Score, detection_of
 from cofire.evaluation.detection_sentences import labelled_sentences
 from cofire.evaluation.health import health
+from cofire.evaluation.measurement import estimate_record
 from cofire.interpret.concepts import concept_profile
 from cofire.types import CodeMatrix
 
@@ -76,7 +77,12 @@ def feature_table(
         }
         columns["prevalence"] = detection.prevalence
         figures["estimates"] += [
-            {"measure": name, "score": score, **_estimate(measure(detection, over="sentences"))}
+            {
+                "measure": name,
+                "score": score,
+                **estimate_record(estimate := measure(detection, over="sentences")),
+                "note": estimate.note,
+            }
             for name, measure in (
                 ("concept-detection", concept_detection),
                 ("detected-share", detected_share),
@@ -139,15 +145,3 @@ def _testable(activations: Activations) -> bool:
     return bool(activations.corpus.concepts) and any(
         text.split == "heldout" and text.label is not None for text in texts
     )
-
-
-def _estimate(found: Any) -> dict[str, Any]:
-    interval = found.interval
-    return {
-        "value": found.value,
-        "low": None if interval is None else interval.low,
-        "high": None if interval is None else interval.high,
-        "n": found.n,
-        "missing": found.missing,
-        "note": found.note,
-    }

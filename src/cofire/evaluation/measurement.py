@@ -81,6 +81,18 @@ class Measurement:
         return asdict(self)
 
 
+def estimate_record(found: Estimate | Measurement) -> dict[str, Any]:
+    """The figures of an estimate as plain JSON values, the interval's ends beside the value."""
+    interval = found.interval
+    return {
+        "value": found.value,
+        "low": None if interval is None else interval.low,
+        "high": None if interval is None else interval.high,
+        "n": found.n,
+        "missing": found.missing,
+    }
+
+
 @dataclass(frozen=True)
 class Measure:
     """A function that measures, and what its figures mean. Calling it gives a ``Measurement``.

@@ -13,7 +13,7 @@ from cofire.evaluation.grid import GridCell
 from cofire.evaluation.grid_comparisons import GridComparison, compare_groups
 from cofire.evaluation.grid_figures import CellRecord, Columns, GridFigure, group_figures
 from cofire.evaluation.grid_measures import GRID_MEASURES
-from cofire.evaluation.measurement import Estimate
+from cofire.evaluation.measurement import Estimate, estimate_record
 from cofire.store.compare_folder import CellFolder, CompareFolder
 from cofire.store.steering_tables import steered_features
 
@@ -157,16 +157,12 @@ def _figure(group: GridCell, seed: int | None, seeds: int, one: GridFigure) -> d
         "measure": one.measure,
         "score": one.score,
         "over": one.over,
-        **_numbers(one.estimate),
+        **estimate_record(one.estimate),
         **({} if seed is None else {"low": None, "high": None}),
         "unit": known.unit,
         "direction": known.direction,
         "note": one.estimate.note,
     }
-
-
-def _numbers(found: Estimate) -> dict[str, Any]:
-    return {"value": found.value, **_ends(found), "n": found.n, "missing": found.missing}
 
 
 def _ends(found: Estimate, prefix: str = "") -> dict[str, Any]:

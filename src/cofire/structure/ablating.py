@@ -16,7 +16,7 @@ from jaxtyping import Float
 from cofire.errors import InputError
 from cofire.evaluation.bootstrap import estimate_of
 from cofire.evaluation.kl_search import kl_divergence
-from cofire.evaluation.measurement import Estimate
+from cofire.evaluation.measurement import Estimate, estimate_record
 from cofire.evaluation.paired_tests import paired_p_value
 from cofire.evaluation.promotion import logit_shift
 from cofire.models.adapter import LanguageModel
@@ -25,7 +25,6 @@ from cofire.models.head import Head
 from cofire.models.prefix import Prefix
 from cofire.progress import SILENT, Progress
 from cofire.site import Site
-from cofire.structure.causal_table import estimate_record
 from cofire.structure.neuron_groups import Control, ControlGroups, NeuronGroup
 from cofire.types import Bool, Tensor
 

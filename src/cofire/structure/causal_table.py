@@ -7,7 +7,7 @@ import numpy as np
 
 from cofire.errors import InputError
 from cofire.evaluation.bootstrap import estimate_of
-from cofire.evaluation.measurement import Estimate
+from cofire.evaluation.measurement import Estimate, estimate_record
 from cofire.evaluation.paired_tests import paired_p_value
 from cofire.structure.neuron_groups import Control
 from cofire.types import Float
@@ -166,15 +166,3 @@ class CausalTable:
                 for one in self.contrasts()
             ],
         }
-
-
-def estimate_record(found: Estimate) -> dict[str, Any]:
-    """An estimate as plain JSON values."""
-    interval = found.interval
-    return {
-        "value": found.value,
-        "low": None if interval is None else interval.low,
-        "high": None if interval is None else interval.high,
-        "n": found.n,
-        "missing": found.missing,
-    }
