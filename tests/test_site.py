@@ -48,3 +48,8 @@ def test_ranges_and_all():
 def test_bad_layers_say_what_to_write(text, message):
     with pytest.raises(InputError, match=message):
         parse_layers(text, 18)
+
+
+def test_an_endless_range_is_refused_before_it_is_made():
+    with pytest.raises(InputError, match="Cannot read layers '0-99999999999'"):
+        parse_layers("0-99999999999")

@@ -83,6 +83,11 @@ class Corpus(Sequence[Text]):
         return [label for label in labels if label is not None and label != NEUTRAL]
 
     @cached_property
+    def families(self) -> dict[str, str | None]:
+        """The group of every label; of a label in several groups, the last one."""
+        return {text.label: text.group for text in self._texts if text.label is not None}
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over texts, labels and splits; sources do not count."""
         digest = hashlib.sha256()

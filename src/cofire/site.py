@@ -104,9 +104,10 @@ def parse_numbers(text: str, what: str, count: int | None = None) -> list[int]:
     """
     numbers: set[int] = set()
     for part in text.split(","):
-        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        match = re.fullmatch(r"\s*(\d{1,6})\s*(?:-\s*(\d{1,6})\s*)?", part)
         if match is None:
-            raise InputError(f"Cannot read {what} {text!r}; write for example 0,9-12 or all.")
+            every = " or all" if what == "layers" else ""
+            raise InputError(f"Cannot read {what} {text!r}; write for example 0,9-12{every}.")
         first = int(match[1])
         last = int(match[2]) if match[2] else first
         if last < first:

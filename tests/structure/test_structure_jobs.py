@@ -40,6 +40,11 @@ def test_core_of_features(folder):
     file = core_of(folder, concept=None, features="4, 2")
     assert file.record["parts"]["sharing"]["features"] == [4, 2]
     assert file.path.name == "core-L2-4-2.json"
+    assert core_of(folder, concept=None, features="0-2").record["parts"]["sharing"]["features"] == [
+        0,
+        1,
+        2,
+    ]
 
 
 def test_a_kept_part_is_not_made_again(folder, monkeypatch):
@@ -101,6 +106,14 @@ def test_flow_follows_planted_features(folder):
     assert "chosen" not in jobs.flow(FlowConfig(run=folder, weights=False)).record["parts"]
 
 
+def test_flows_of_other_layers_do_not_replace_one_another(tmp_path):
+    folder = make_day_run(tmp_path / "run", layers=(0, 1, 2, 3, 4, 5, 7)).path
+    some = ("0-3,5,7", "0,1,3,4,5,7", "0-5")
+    files = {jobs.flow(FlowConfig(run=folder, weights=False, layers=one)).path for one in some}
+    assert len(files) == 3
+    assert folder / "structure" / "flow-L0-to-5.json" in files
+
+
 def test_pages_and_the_report(folder):
     run = Run.open(folder)
     page = write_core_page(run, core_of(folder)).read_text()
@@ -130,7 +143,9 @@ def test_pages_and_the_report(folder):
         ({"concept": None, "features": "1"}, "at least two"),
         ({"concept": None, "features": "1,1"}, "different"),
         ({"concept": None, "features": "1,99"}, "has features 0 to 11"),
-        ({"concept": None, "features": "1,x"}, "takes numbers"),
+        ({"concept": None, "features": "1,x"}, "Cannot read features 'x'"),
+        ({"concept": None, "features": "0-3,2"}, "different"),
+        ({"concept": None, "features": "all"}, r"write for example 0,9-12\."),
         ({"layer": 7}, "no finished layer 7"),
         ({"kl": 0.0}, "above 0 nats"),
         ({"share": 2.0}, "share"),

@@ -75,6 +75,12 @@ class Feature:
     one_token: bool
 
     @property
+    def named_after(self) -> str | None:
+        """The concept it is named after; None where it selects none well enough."""
+        match = self.concept
+        return match.concept if match is not None and match.names_feature else None
+
+    @property
     def flags(self) -> tuple[str, ...]:
         """What is wrong with it, in words."""
         named = {"dead": self.dead, "duplicate": self.duplicate, "one-token": self.one_token}

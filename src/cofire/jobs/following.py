@@ -19,6 +19,7 @@ from cofire.models.weights import mlp_weights
 from cofire.progress import SILENT, Progress
 from cofire.site import Site, parse_layers
 from cofire.store import Run
+from cofire.store.slug import slug
 from cofire.store.structure_file import StructureFile
 from cofire.structure.flow import follow_features
 from cofire.structure.layer_links import LinkSettings, WeightLinks, reach_through_stream
@@ -46,11 +47,10 @@ def flow(config: FlowConfig, progress: Progress = SILENT) -> StructureFile:
         return _stack(run, config, progress)
     sites = _sites(run, config.layers)
     settings = LinkSettings(correlation=config.correlation, seed=config.seed)
-    layers = "-".join(str(site.layer) for site in sites)
     file = StructureFile.begin(
         run,
         "flow",
-        f"L{layers}" if len(sites) < 6 else f"L{sites[0].layer}-to-{sites[-1].layer}",
+        _name_of([site.layer for site in sites]),
         sites=sites,
         settings={
             **config.model_dump(mode="json", include={"correlation", "weights", "seed"}),
@@ -116,14 +116,20 @@ def _sites(run: Run, layers: str | None) -> list[Site]:
     return sites
 
 
+def _name_of(layers: list[int]) -> str:
+    first, last = layers[0], layers[-1]
+    if len(layers) > 5 and len(layers) == last - first + 1:
+        return f"L{first}-to-{last}"
+    return slug(f"L{'-'.join(map(str, layers))}")
+
+
 def _features(run: Run, sites: list[Site]) -> dict[str, Any]:
-    family = {text.label: text.group for text in run.corpus}
+    family = run.corpus.families
     found: dict[str, Any] = {}
     for site in sites:
         records = []
         for feature in run.features(site):
-            match = feature.concept
-            concept = match.concept if match is not None and match.names_feature else None
+            concept = feature.named_after
             records.append(
                 {
                     "label": feature.label,
@@ -168,7 +174,7 @@ def _stack(run: Run, config: FlowConfig, progress: Progress) -> StructureFile:
     file = StructureFile.begin(
         run,
         "stack",
-        f"L{config.stack}".replace(" ", "").replace(",", "-"),
+        _name_of(layers),
         sites=[],
         settings={"layers": layers, "k": k, "sparsity": sparsity, "seed": config.seed},
     )

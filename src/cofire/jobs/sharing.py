@@ -8,8 +8,9 @@ from cofire.errors import InputError
 from cofire.interpret.reading import FeatureSet
 from cofire.jobs.core_causal import causal_parts
 from cofire.progress import SILENT, Progress
-from cofire.site import Site
+from cofire.site import Site, parse_numbers
 from cofire.store import Run
+from cofire.store.slug import slug
 from cofire.store.structure_file import StructureFile
 from cofire.structure.members import Member, best_of_each, concept_members
 from cofire.structure.reuse import measure_reuse
@@ -39,13 +40,11 @@ def core(config: CoreConfig, progress: Progress = SILENT) -> StructureFile:
     run = Run.open(config.run)
     site = run.site_at(config.layer)
     members, left_out = chosen_members(run, site, config.features, config.concept)
-    name = f"L{site.layer}-" + (
-        _slug(config.concept) if config.concept else "-".join(str(m["feature"]) for m in members)
-    )
+    of = config.concept or "-".join(str(member["feature"]) for member in members)
     file = StructureFile.begin(
         run,
         "core",
-        name,
+        f"L{site.layer}-{slug(of)}",
         sites=[site],
         settings={
             **config.model_dump(
@@ -90,13 +89,10 @@ def chosen_members(
     """
     found = run.features(site)
     if features is not None:
-        numbers = _numbers(features)
-        absent = [number for number in numbers if number >= len(found)]
-        if absent:
-            raise InputError(
-                f"Feature {absent[0]} does not exist: this layer has features 0 to "
-                f"{len(found) - 1}."
-            )
+        parts = features.split(",")  # each by itself: in the order asked for, and no number lost
+        numbers = [n for part in parts for n in parse_numbers(part, "features", len(found))]
+        if len(numbers) < 2 or len(set(numbers)) < len(numbers):
+            raise InputError(f"--features takes at least two different features; got {features!r}.")
         return [_record(found, number, None) for number in numbers], []
     named = concept_members(run.codes(site), run.tokens(site).text_id, run.corpus, str(concept))
     order = list(dict.fromkeys(text.detail for text in run.corpus if text.label == concept))
@@ -149,15 +145,11 @@ def reuse(config: ReuseConfig, progress: Progress = SILENT) -> StructureFile:
 
 def _reuse_of(run: Run, site: Site, config: ReuseConfig, progress: Progress) -> dict[str, Any]:
     features = run.features(site)
-    family = {text.label: text.group for text in run.corpus}
-    concepts = [
-        match.concept if (match := feature.concept) is not None and match.names_feature else None
-        for feature in features
-    ]
+    concepts = [feature.named_after for feature in features]
     found = measure_reuse(
         signed_support(run.dictionary(site).atoms, keep=config.keep),
         concepts=concepts,
-        families=[None if name is None else family.get(name) for name in concepts],
+        families=[None if name is None else run.corpus.families.get(name) for name in concepts],
         draws=config.draws,
         seed=config.seed,
         progress=progress,
@@ -185,19 +177,5 @@ def _record(found: FeatureSet, feature: int, member: Member | None) -> dict[str,
     }
 
 
-def _numbers(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise InputError(f"--features takes numbers such as 3,17,41; got {text!r}.")
-    numbers = [int(part) for part in parts]
-    if len(numbers) < 2 or len(set(numbers)) < len(numbers):
-        raise InputError(f"--features takes at least two different features; got {text!r}.")
-    return numbers
-
-
 def _count(n: int) -> str:
     return {0: "No feature", 1: "Only one feature"}.get(n, f"Only {n} features")
-
-
-def _slug(text: str | None) -> str:
-    return "".join(c if c.isalnum() or c in "-_" else "-" for c in text or "")

@@ -9,13 +9,13 @@
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cofire.store.archive import MANIFEST
+from cofire.store.slug import slug
 from cofire.web.stored_trees import FOLDER as TREES
 
 IN_RUNS = ("tree", "core", "reuse", "flow", "stack", "steering")
@@ -121,11 +121,6 @@ def manifest_of(folder: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def slug(name: str) -> str:
-    """A name as it may stand in an address."""
-    return re.sub(r"[^A-Za-z0-9._=+-]", "-", name)[:100] or "-"
 
 
 def _documents(folder: Path, below: str | None = None) -> dict[str, Path]:
