@@ -10,13 +10,11 @@ from typing import Any
 
 from cofire.interpret.concepts import ConceptMatch
 from cofire.interpret.contexts import Context
-from cofire.interpret.reading import Feature, FeatureSet
 from cofire.interpret.wording import MISSING, figure, readable, token_text
 
 _CARD_CONTEXTS = 5
 _CARD_NEURONS = 8
 _CARD_TOKENS = 10
-_TABLE_FEATURES = 20
 
 _CARD = "max-width:60em;padding:.8em 1em;border:1px solid rgba(128,128,128,.35);border-radius:6px"
 _DIM = "opacity:.7;font-size:.9em"
@@ -57,45 +55,30 @@ def concept_text(match: ConceptMatch | None) -> str:
     return f"Selects {name}: {known}; {precision}."
 
 
-def feature_html(feature: Feature) -> str:
-    """A card of one feature: label, contexts, neurons, promoted tokens."""
-    flags = f" · {', '.join(feature.flags)}" if feature.flags else ""
-    codes = (abs(code) for context in feature.contexts for code in context.codes)
+def feature_html(
+    index: int,
+    label: str,
+    concept: ConceptMatch | None,
+    *,
+    flags: Sequence[str],
+    contexts: Sequence[Context],
+    neurons: Sequence[tuple[int, float]],
+    promoted: Sequence[str],
+) -> str:
+    """A card of one feature: label, contexts, neurons, promoted tokens; see ``Feature``."""
+    flagged = f" · {', '.join(flags)}" if flags else ""
+    codes = (abs(code) for context in contexts for code in context.codes)
     scale = max(codes, default=0.0) or 1.0
-    promoted: Iterable[str] = ()
-    if feature.vocabulary is not None:
-        promoted = (weight.token for weight in feature.vocabulary.promoted[:_CARD_TOKENS])
     parts = [
-        f'<div style="{_DIM}">Feature {feature.index}{escape(flags)}</div>',
-        f'<div dir="auto" style="font-size:1.25em;font-weight:600">{_text(feature.label)}</div>',
-        f'<div style="{_DIM}">{_text(concept_text(feature.concept))}</div>',
-        *(_context_html(context, scale) for context in feature.contexts[:_CARD_CONTEXTS]),
-        "" if feature.contexts else "<p>It never fires on the training texts.</p>",
-        _neurons_html(feature.neurons),
-        _tokens_html("Promotes", promoted),
+        f'<div style="{_DIM}">Feature {index}{escape(flagged)}</div>',
+        f'<div dir="auto" style="font-size:1.25em;font-weight:600">{_text(label)}</div>',
+        f'<div style="{_DIM}">{_text(concept_text(concept))}</div>',
+        *(_context_html(context, scale) for context in contexts[:_CARD_CONTEXTS]),
+        "" if contexts else "<p>It never fires on the training texts.</p>",
+        _neurons_html(neurons),
+        _tokens_html("Promotes", promoted[:_CARD_TOKENS]),
     ]
     return f'<div style="{_CARD}">{"".join(parts)}</div>'
-
-
-def features_html(features: FeatureSet) -> str:
-    """A table of the first features, and how many there are."""
-    rows = [
-        (
-            str(feature.index),
-            feature.label,
-            MISSING if feature.concept is None else feature.concept.concept,
-            figure(None if feature.concept is None else feature.concept.auroc, 2),
-            figure(feature.density, 2),
-            figure(len(feature.neurons)),
-            ", ".join(feature.flags),
-        )
-        for feature in features[:_TABLE_FEATURES]
-    ]
-    left = len(features) - len(rows)
-    more = f'<div style="{_DIM}">and {left} more</div>' if left > 0 else ""
-    columns = ("", "label", "best concept", "held-out AUROC", "density", "neurons", "flags")
-    title = f"{len(features)} features at {features.site.name}"
-    return card_html(title, {}, table_html(columns, rows) + more)
 
 
 def run_html(path: str, manifest: Mapping[str, Any], unfinished: Sequence[str]) -> str:

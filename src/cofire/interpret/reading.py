@@ -13,8 +13,10 @@ from cofire.evaluation.fidelity import Fidelity, fidelity
 from cofire.evaluation.health import health
 from cofire.interpret.concepts import ConceptMatch, concept_profile
 from cofire.interpret.contexts import Context, ContextFinder, firing_types
+from cofire.interpret.display import card_html, feature_html, table_html
 from cofire.interpret.labels import offline_label
 from cofire.interpret.vocabulary import VocabularyProjection, project_on_vocabulary
+from cofire.interpret.wording import MISSING, figure
 from cofire.progress import SILENT, Progress
 from cofire.site import Site
 from cofire.types import AtomMatrix, CodeMatrix
@@ -25,6 +27,7 @@ if TYPE_CHECKING:  # features are read from disk without a model; its import tak
 ONE_TOKEN_SHARE = 0.9
 """A feature is a one-token feature when this share of its strong firings are one token type."""
 
+_TABLE_FEATURES = 20  # in a notebook
 _ONE_TOKEN_FIRINGS = 3  # strong firings below which that share says nothing
 
 
@@ -87,9 +90,16 @@ class Feature:
         return tuple(name for name, present in named.items() if present)
 
     def _repr_html_(self) -> str:
-        from cofire.interpret.display import feature_html  # it imports this module
-
-        return feature_html(self)
+        promoted = () if self.vocabulary is None else self.vocabulary.promoted
+        return feature_html(
+            self.index,
+            self.label,
+            self.concept,
+            flags=self.flags,
+            contexts=self.contexts,
+            neurons=self.neurons,
+            promoted=[weight.token for weight in promoted],
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,9 +132,23 @@ class FeatureSet(Sequence[Feature]):
         return iter(self.features)
 
     def _repr_html_(self) -> str:
-        from cofire.interpret.display import features_html  # it imports this module
-
-        return features_html(self)
+        rows = [
+            (
+                str(feature.index),
+                feature.label,
+                MISSING if feature.concept is None else feature.concept.concept,
+                figure(None if feature.concept is None else feature.concept.auroc, 2),
+                figure(feature.density, 2),
+                figure(len(feature.neurons)),
+                ", ".join(feature.flags),
+            )
+            for feature in self[:_TABLE_FEATURES]
+        ]
+        left = len(self) - len(rows)
+        more = f"<div>and {left} more</div>" if left > 0 else ""
+        columns = ("", "label", "best concept", "held-out AUROC", "density", "neurons", "flags")
+        title = f"{len(self)} features at {self.site.name}"
+        return card_html(title, {}, table_html(columns, rows) + more)
 
     def search(self, text: str) -> list[Feature]:
         """Features with the text in their label, concept, strong tokens or promoted tokens."""
