@@ -155,6 +155,42 @@ def test_weights_stand_beside_links():
     assert flow.steps[0].wired_share is not None
 
 
+def test_dead_features_are_no_part_of_what_weights_are_held_against():
+    generator = torch.Generator().manual_seed(0)
+    atoms, written, read = (torch.randn(n, 64, generator=generator) for n in (20, 5, 64))
+    alive = reach_through_stream(written, atoms[:5], [read])
+    atoms[5:] = 0.0
+    found = reach_through_stream(written, atoms, [read])
+    assert np.isnan(found.cosine[:, 5:]).all()
+    assert found.null_quantile > 0.8 * alive.null_quantile
+    lower, higher = planted()
+    flow = follow_features(
+        {0: lower, 1: higher},
+        {0: TOKENS, 1: TOKENS},
+        HELDOUT_TEXTS,
+        weights={(0, 1): reach_through_stream(written, torch.zeros(6, 64), [read])},
+    )
+    (step,) = flow.steps
+    assert step.links
+    assert {(link.cosine, link.wired) for link in step.links} == {(None, None)}
+    assert (step.wired_share, step.wired_others) == (None, None)
+
+
+def test_one_pair_that_is_linked_leaves_no_others():
+    lower, higher = planted()
+    paths = reach_through_stream(torch.randn(1, 8), torch.eye(1, 30), [torch.randn(8, 30)])
+    flow = follow_features(
+        {0: lower[:, :1], 1: higher[:, :1]},
+        {0: TOKENS, 1: TOKENS},
+        HELDOUT_TEXTS,
+        weights={(0, 1): paths},
+    )
+    (step,) = flow.steps
+    assert len(step.links) == 1
+    assert step.wired_share is not None
+    assert step.wired_others is None
+
+
 def test_layers_of_other_tokens_are_refused():
     lower, higher = planted()
     other = token_table([*TEXTS[:-1], "one two three 9 five seven"])

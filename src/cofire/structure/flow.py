@@ -34,7 +34,7 @@ class Link:
         lower, higher: the features.
         correlation: of their codes over training tokens.
         heldout: over held-out tokens; None where that could not be measured.
-        cosine: through the weights, see ``WeightLinks``; None without a model.
+        cosine: through the weights, see ``WeightLinks``; None where that was not measured.
         wired: whether |cosine| is above that of nearly all features on shuffled neurons; None
             likewise.
     """
@@ -63,8 +63,8 @@ class Step:
         least: least correlation of a link; None likewise, when there can be none.
         counts: links and fates at other least correlations: correlation, links, persists, splits,
             merges, dies, born.
-        wired_share: share of linked pairs that are wired; None without a model.
-        wired_others: share of pairs that are not linked and are wired, for comparison.
+        wired_share: share of linked pairs that are wired; None without such pairs or a model.
+        wired_others: the same of pairs that are not linked, for comparison.
     """
 
     lower: int
@@ -172,7 +172,9 @@ def _step(
     found: LayerLinks,
     weights: WeightLinks | None,
 ) -> Step:
-    wired = None if weights is None else np.abs(weights.cosine) > weights.null_quantile
+    cosine = np.full(found.linked.shape, np.nan) if weights is None else weights.cosine
+    measured = ~np.isnan(cosine)
+    wired = np.abs(cosine) > (np.inf if weights is None else weights.null_quantile)
     linked, heldout = found.linked, found.heldout
     links = tuple(
         Link(
@@ -180,8 +182,8 @@ def _step(
             int(j),
             float(found.train[i, j]),
             None if heldout is None else float(heldout[i, j]),  # a link has one
-            None if weights is None else float(weights.cosine[i, j]),
-            None if wired is None else bool(wired[i, j]),
+            float(cosine[i, j]) if measured[i, j] else None,
+            bool(wired[i, j]) if measured[i, j] else None,
         )
         for i, j in zip(*np.nonzero(linked), strict=True)
     )
@@ -196,9 +198,13 @@ def _step(
         null_quantile=found.null_quantile if np.isfinite(found.null_quantile) else None,
         least=found.least if np.isfinite(found.least) else None,
         counts=tuple(_counts(found, value) for value in SENSITIVITY),
-        wired_share=None if wired is None or not links else float(wired[linked].mean()),
-        wired_others=None if wired is None else float(wired[~linked].mean()),
+        wired_share=_share(wired[linked & measured]),
+        wired_others=_share(wired[~linked & measured]),
     )
+
+
+def _share(wired: np.ndarray) -> float | None:
+    return float(wired.mean()) if wired.size else None
 
 
 def _fates(linked: np.ndarray) -> tuple[Fate, ...]:

@@ -186,9 +186,10 @@ class WeightLinks:
     Attributes:
         cosine: cosine of what a lower feature writes into the stream with what the higher feature's
             neurons read from it, weighted by the feature's atom: the larger in magnitude of the
-            two readings (gate and input) where an MLP is gated.
+            two readings (gate and input) where an MLP is gated. NaN where one of the two features
+            is dead, its atom zero.
         null_quantile: the (1 − ``false``) quantile of |cosine| when the higher features' weights
-            stand on shuffled neurons.
+            stand on shuffled neurons, dead features left out; infinite when all are dead.
     """
 
     cosine: Float[np.ndarray, "features _"]
@@ -219,12 +220,10 @@ def reach_through_stream(
         seed: of the shuffles.
     """
     atoms = atoms.detach().float().cpu()
-    out = torch.nn.functional.normalize(written.detach().float().cpu(), dim=1)
+    out = _directions(written.detach().float().cpu())
 
     def cosines(features: Tensor) -> Float[np.ndarray, "_ _"]:
-        read = [
-            torch.nn.functional.normalize(features @ one.float().cpu().T, dim=1) for one in readings
-        ]
+        read = [_directions(features @ one.float().cpu().T) for one in readings]
         each = torch.stack([out @ one.T for one in read])
         strongest = each.abs().argmax(dim=0, keepdim=True)
         return np.asarray(each.gather(0, strongest)[0].numpy())
@@ -234,7 +233,14 @@ def reach_through_stream(
     for _ in range(permutations):
         order = torch.rand(atoms.shape, generator=generator).argsort(dim=1)
         shuffled.append(np.abs(cosines(atoms.gather(1, order))).ravel())
+    null = np.concatenate(shuffled)
+    null = null[~np.isnan(null)]
     return WeightLinks(
         cosine=cosines(atoms),
-        null_quantile=float(np.quantile(np.concatenate(shuffled), 1 - false)),
+        null_quantile=float(np.quantile(null, 1 - false)) if len(null) else float("inf"),
     )
+
+
+def _directions(rows: Tensor) -> Tensor:
+    """Rows of length 1; a row of zeros has no direction, NaN."""
+    return rows / rows.norm(dim=1, keepdim=True)
