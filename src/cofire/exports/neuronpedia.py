@@ -65,19 +65,22 @@ def write_neuronpedia(
     source_id = f"{source.site.layer}-{name}"
     features = list(source.features)
     for number, start in enumerate(range(0, len(features), FEATURES_A_BATCH)):
-        some = features[start : start + FEATURES_A_BATCH]
+        some = [
+            (feature, _positive(source, feature))
+            for feature in features[start : start + FEATURES_A_BATCH]
+        ]
         batch = {
             "model_id": model,
             "layer": source.site.layer,
             "sae_set": name,
             "sae_id_suffix": None,
-            "features": [_dashboard(feature, source, steering) for feature in some],
+            "features": [_dashboard(*one, source, steering) for one in some],
         }
         write_json(folder / f"batch-{number}.json", batch)
         upload = {
             "modelId": model,
             "source": source_id,
-            "features": [_upload(feature, source) for feature in some],
+            "features": [_upload(*one) for one in some],
         }
         write_json(folder / f"upload-{number}.json", upload)
     if steering is not None:
@@ -100,8 +103,12 @@ def write_neuronpedia(
     )
 
 
-def _dashboard(feature: Feature, source: RunSite, steering: Directions | None) -> dict[str, Any]:
-    positive = _positive(source, feature)
+def _dashboard(
+    feature: Feature,
+    positive: Float[np.ndarray, "values"],
+    source: RunSite,
+    steering: Directions | None,
+) -> dict[str, Any]:
     heights, edges = np.histogram(positive, bins=_BARS) if len(positive) else ((), (0.0,))
     neurons = feature.neurons[:_NEURONS] if source.site.kind == "mlp" else ()
     size = sum(abs(weight) for _, weight in feature.neurons)
@@ -145,7 +152,7 @@ def _dashboard(feature: Feature, source: RunSite, steering: Directions | None) -
     }
 
 
-def _upload(feature: Feature, source: RunSite) -> dict[str, Any]:
+def _upload(feature: Feature, positive: Float[np.ndarray, "values"]) -> dict[str, Any]:
     vocabulary = feature.vocabulary
     return {
         "index": feature.index,
@@ -158,7 +165,7 @@ def _upload(feature: Feature, source: RunSite) -> dict[str, Any]:
                 "quantileMin": None if context.quantile is None else low,
                 "quantileFraction": None if context.quantile is None else share,
             }
-            for context, low, high, share in _binned(feature, _positive(source, feature))
+            for context, low, high, share in _binned(feature, positive)
         ],
         "explanations": [{"text": feature.label, "methodName": "cofire", "modelName": None}]
         if feature.label
