@@ -21,6 +21,8 @@ OPERATIONS = [
         create_app([Path(__file__).parent]).openapi()
     ).get_all_operations()
 ]
+# The first request that computes waits for the model, on a busy computer longer than the usual 10.
+SECONDS = 120
 MISTAKABLE = [found for found in OPERATIONS if found.body or list(found.iter_parameters())]
 # A text of spaces, or a job whose features cancel out, fits the document and is still refused.
 EXCLUDED = schemathesis.checks.CHECKS.get_by_names(["positive_data_acceptance"])
@@ -51,6 +53,7 @@ def send(case: Any, server: Server) -> None:
         base_url=f"http://127.0.0.1:{server.port}",
         headers={"X-Cofire-Token": server.token},
         excluded_checks=EXCLUDED if case.operation.body else [],
+        timeout=SECONDS,
     )
 
 
@@ -96,7 +99,9 @@ def test_without_the_token_nothing_is_changed_or_computed(operation, server: Ser
     @examples(3)
     def ask(case: Any) -> None:
         answer = case.call(
-            base_url=f"http://127.0.0.1:{server.port}", headers={"X-Cofire-Token": "wrong"}
+            base_url=f"http://127.0.0.1:{server.port}",
+            headers={"X-Cofire-Token": "wrong"},
+            timeout=SECONDS,
         )
         assert (answer.status_code == 403) == (case.method.upper() not in ("GET", "HEAD"))
 
