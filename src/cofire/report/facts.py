@@ -32,7 +32,11 @@ _METHODS = {
     "random-sparse": "sparse random directions (control)",
     "permuted-snmf": "SNMF on shuffled neurons (control)",
 }
-_SOLVERS = {"bcd": "exact block coordinate descent", "mu": "published multiplicative updates"}
+_SOLVERS = {
+    "bcd": "exact block coordinate descent",
+    "pgd": "projected gradient descent",
+    "mu": "published multiplicative updates",
+}
 _SOURCES = {"concepts": "bundled concept sentences", "-": "texts from standard input"}
 
 
