@@ -1,12 +1,14 @@
 """Reuse of neurons, in dictionaries with and without structure."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 
 from cofire.errors import InputError
 from cofire.structure.reuse import measure_reuse
+from cofire.structure.reuse_null import reuse_null
 
 
 def even(seed: int) -> np.ndarray:
@@ -106,6 +108,21 @@ def test_the_expected_degrees_are_those_of_draws():
     found = measure_reuse(support, draws=20, partition_draws=5)
     expected = np.array(found.degree_expected)
     assert np.allclose(expected[:5], counts[:5] / 300, rtol=0.05, atol=0.5)
+
+
+def test_many_draws_of_many_features_take_little_memory():
+    support = np.concatenate([even(seed) for seed in range(4)])
+    tracemalloc.start()
+    found = measure_reuse(support, draws=60, partition_draws=2)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 3e6  # the counts of all pairs in all draws would be 120 · 120 · 60 · 4 and more
+    shared = reuse_null(support, draws=60).shared
+    pairs = shared[:, *np.triu_indices(120, 1)].astype(int)
+    drawn = [np.bincount(one, minlength=len(found.shared_counts)) for one in pairs]
+    assert found.shared_expected == pytest.approx(np.mean(drawn, axis=0))
+    squares = next(one for one in found.comparisons if one.name == SQUARES)
+    assert squares.expected == pytest.approx(np.square(pairs).sum(axis=1).mean())
 
 
 def test_names_must_fit():

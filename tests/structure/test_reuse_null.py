@@ -16,7 +16,7 @@ SUPPORT = RNG.choice([0, 0, 0, 0, 1, -1], (12, 60)).astype(np.int8)
 
 def test_sizes_and_reuse_by_sign_are_kept():
     drawn = []
-    reuse_null(SUPPORT, draws=20, visit=drawn.append)
+    reuse_null(SUPPORT, draws=20, visit=lambda one, _: drawn.append(one))
     assert len(drawn) == 20
     for one in drawn:
         assert ((one != 0).sum(axis=1) == (SUPPORT != 0).sum(axis=1)).all()
@@ -43,7 +43,7 @@ def test_all_matrices_with_these_sums_are_equally_likely():
     }
     assert len(every) > 5
     seen: Counter[bytes] = Counter()
-    reuse_null(start, draws=4000, visit=lambda one: seen.update([one.tobytes()]))
+    reuse_null(start, draws=4000, visit=lambda one, _: seen.update([one.tobytes()]))
     assert set(seen) == every
     assert chisquare([seen[one] for one in every]).pvalue > 0.001
 

@@ -143,29 +143,27 @@ def measure_reuse(
             raise InputError(f"{len(names)} names for {n} features; give one each, or None.")
     degree = np.asarray((support != 0).sum(axis=0), dtype=int)
     sizes = (support != 0).sum(axis=1)
-    rarities = _Rarities(n, draws, min(partition_draws, draws))
-    null = reuse_null(support, draws=draws, seed=seed, visit=rarities, progress=progress)
-    shared = shared_counts(support)
-    above = np.triu_indices(n, 1)
-    communities = find_communities(shared_rarity(support), rarities.mean, seed=seed)
+    drawn = _Draws(n, draws, min(partition_draws, draws))
+    null = reuse_null(support, [], draws=draws, seed=seed, visit=drawn, progress=progress)
+    observed = _histogram(shared_counts(support))
+    communities = find_communities(shared_rarity(support), drawn.rarity, seed=seed)
     comparisons = [
         *_against_sizes(degree, sizes, draws, seed),
-        *_against_reuse(shared[above], null.shared[:, above[0], above[1]]),
+        *_against_reuse(observed, drawn.histograms),
         compare(
             "modularity of the best partition",
             "reuse",
             communities.modularity,
             np.array(
                 [
-                    find_communities(one, rarities.mean, seed=seed).modularity
-                    for one in rarities.kept
+                    find_communities(one, drawn.rarity, seed=seed).modularity
+                    for one in drawn.rarities
                 ]
             ),
         ),
     ]
-    drawn = null.shared[:, above[0], above[1]].astype(int)
-    most = int(max(shared[above].max(initial=0), drawn.max(initial=0)))
-    histograms = np.stack([np.bincount(one, minlength=most + 1) for one in drawn])
+    most = max(map(len, [observed, *drawn.histograms]))
+    histograms = np.stack([np.pad(one, (0, most - len(one))) for one in drawn.histograms])
     low, high = np.quantile(histograms, [0.025, 0.975], axis=0)
     return Reuse(
         degree=degree,
@@ -173,7 +171,7 @@ def measure_reuse(
         degree_expected=tuple(
             (channels * _poisson_binomial(sizes / channels, int(degree.max()))).tolist()
         ),
-        shared_counts=tuple(np.bincount(shared[above].astype(int), minlength=most + 1).tolist()),
+        shared_counts=tuple(np.pad(observed, (0, most - len(observed))).tolist()),
         shared_expected=tuple(histograms.mean(axis=0).tolist()),
         shared_low=tuple(low.tolist()),
         shared_high=tuple(high.tolist()),
@@ -214,39 +212,55 @@ def _against_sizes(
     ]
 
 
-def _against_reuse(shared: np.ndarray, drawn: np.ndarray) -> list[Comparison]:
-    """Figures of the counts of all pairs, [draws pairs]; their sum hardly differs between draws."""
+def _against_reuse(observed: np.ndarray, drawn: Sequence[np.ndarray]) -> list[Comparison]:
+    """Figures of how many pairs share 0, 1, 2, ... neurons; their sum hardly differs in draws."""
+
+    def squares(histogram: np.ndarray) -> float:
+        return float(histogram @ np.square(np.arange(len(histogram), dtype=float)))
+
     return [
         compare(
             "sum of squares of the neurons that pairs share",
             "reuse",
-            float(np.square(shared).sum()),
-            np.square(drawn, dtype=float).sum(axis=1),
+            squares(observed),
+            np.array([squares(one) for one in drawn]),
         ),
-        compare("most neurons a pair shares", "reuse", float(shared.max()), drawn.max(axis=1)),
+        compare(
+            "most neurons a pair shares",
+            "reuse",
+            float(len(observed) - 1),
+            np.array([len(one) - 1 for one in drawn]),
+        ),
     ]
 
 
-class _Rarities:
-    """``shared_rarity`` of draws: the mean of all, and some of them, evenly spaced."""
+def _histogram(shared: Float[np.ndarray, "features features"]) -> Int[np.ndarray, "_"]:
+    """How many pairs share 0, 1, 2, ... neurons, up to the most that one does."""
+    return np.bincount(shared[np.triu_indices(len(shared), 1)].astype(int))
+
+
+class _Draws:
+    """What is kept of draws, whose pairs are too many to keep: histograms of shared neurons, and
+    ``shared_rarity``, the mean of all and some of them, evenly spaced.
+    """
 
     def __init__(self, n: int, draws: int, kept: int) -> None:
         self._sum = np.zeros((n, n))
-        self._seen = 0
         self._wanted = set(np.linspace(0, draws - 1, kept).astype(int).tolist())
-        self.kept: list[Float[np.ndarray, "features features"]] = []
+        self.histograms: list[Int[np.ndarray, "_"]] = []
+        self.rarities: list[Float[np.ndarray, "features features"]] = []
 
-    def __call__(self, drawn: Support) -> None:
+    def __call__(self, drawn: Support, shared: Float[np.ndarray, "features features"]) -> None:
         rarity = shared_rarity(drawn)
         self._sum += rarity
-        if self._seen in self._wanted:
-            self.kept.append(rarity)
-        self._seen += 1
+        if len(self.histograms) in self._wanted:
+            self.rarities.append(rarity)
+        self.histograms.append(_histogram(shared))
 
     @property
-    def mean(self) -> Float[np.ndarray, "features features"]:
-        """Over all draws."""
-        return self._sum / self._seen
+    def rarity(self) -> Float[np.ndarray, "features features"]:
+        """Mean over all draws."""
+        return self._sum / len(self.histograms)
 
 
 def compare(name: str, null: str, observed: float, drawn: np.ndarray) -> Comparison:

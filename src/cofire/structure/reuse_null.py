@@ -70,7 +70,7 @@ def reuse_null(
     draws: int = DRAWS,
     seed: int = 0,
     chains: int = 2,
-    visit: Callable[[Support], None] | None = None,
+    visit: Callable[[Support, Float[np.ndarray, "_ _"]], None] | None = None,
     progress: Progress = SILENT,
 ) -> ReuseNull:
     """Draw dictionaries with the same row and column sums, by trading neurons between features.
@@ -89,7 +89,7 @@ def reuse_null(
         draws: how many dictionaries, at least 20.
         seed: of the trades.
         chains: independent chains, which share the draws; the first fifth of each is thrown away.
-        visit: called with every draw, for figures beyond shared counts.
+        visit: called with every draw and the shared counts of all its features, for other figures.
         progress: shown while drawing.
 
     Returns:
@@ -123,7 +123,7 @@ def reuse_null(
                 figures[-1].append(float(np.square(np.triu(counts, 1)).sum()))
                 moved.append(float((drawn != support)[support != 0].mean()))
                 if visit is not None:
-                    visit(drawn)
+                    visit(drawn, counts)
                 number += 1
                 advance(1)
     return ReuseNull(shared, _mixing(figures, moved), draws, seed)

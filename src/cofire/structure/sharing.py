@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 
 from cofire.dictionary import Dictionary
 from cofire.progress import SILENT, Progress
@@ -95,7 +96,7 @@ def measure_sharing(
     neurons = shared_neurons(dictionary.atoms, chosen, share=share, keep=keep)
     sizes: list[int] = []
 
-    def note(drawn: Support) -> None:
+    def note(drawn: Support, _shared: Float[np.ndarray, "features features"]) -> None:
         sizes.append(core_size(drawn[chosen], neurons.needed))
 
     null = reuse_null(support, chosen, draws=draws, seed=seed, visit=note, progress=progress)
