@@ -37,9 +37,10 @@ def test_figures_match_the_plain_formula_across_blocks():
     assert measured.explained_variance == pytest.approx(float(1 - residual / variance))
 
 
-def test_rows_that_do_not_vary_leave_explained_variance_missing():
-    X = torch.ones(4, 3)
-    assert fidelity(X, torch.zeros(4, 1), torch.ones(1, 3)).explained_variance is None
+@pytest.mark.parametrize(("rows", "value"), [(4, 1.0), (3, 0.1), (1000, 0.1)])
+def test_rows_that_do_not_vary_leave_explained_variance_missing(rows, value):
+    X = (value + 0.37 * torch.arange(5)).expand(rows, 5)  # rounding leaves a variance of some
+    assert fidelity(X, torch.zeros(rows, 1), torch.ones(1, 5)).explained_variance is None
 
 
 def test_no_rows_is_an_error():

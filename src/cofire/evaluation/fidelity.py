@@ -10,6 +10,9 @@ from cofire.errors import InputError
 from cofire.types import ActivationMatrix, AtomMatrix, Bool, CodeMatrix, Float, Tensor
 
 _BLOCK_ROWS = 8192  # bounds the residual held at once
+ROUNDING = 1e-13
+"""Share of ‖X‖² below which a variance is what rounding leaves of rows that do not vary."""
+
 _NO_ROW = "Fidelity needs at least one row; got none."
 
 
@@ -121,6 +124,8 @@ class FidelitySums:
         if self._rows == 0:
             raise InputError(_NO_ROW)
         centred = self._square - self._total.square().sum() / self._rows
+        if centred <= ROUNDING * self._square:
+            centred = torch.zeros_like(centred)
         return Fidelity(
             explained_variance=float(1 - self._residual / centred) if centred > 0 else None,
             relative_loss=float(self._residual / self._square) if self._square > 0 else None,
