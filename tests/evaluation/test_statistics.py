@@ -185,6 +185,8 @@ def test_infinite_differences_need_ranks():
     assert 0 < paired_p_value(infinite) < 1
     with pytest.raises(InputError, match="take|use wilcoxon"):
         paired_p_value(infinite, "permutation")
+    both_ways = np.array([np.inf, -np.inf, 1.0, 2.0, 3.0])
+    assert paired_p_value(both_ways, groups=np.array([0, 0, 1, 2, 3])) == 0.25
 
 
 def test_a_comparison_keeps_the_denominator():

@@ -107,9 +107,13 @@ def rank_p_value(
 def group_means(
     differences: Float[np.ndarray, "values"], groups: Int[np.ndarray, "values"] | None
 ) -> Float[np.ndarray, "_"]:
-    """Mean of every group without what is missing (NaN); every difference alone without groups."""
+    """Mean of every group without what is missing (NaN); every difference alone without groups.
+
+    A group that is infinite both ways has no mean, and is left out.
+    """
     known = ~np.isnan(differences)
     if groups is None or not known.any():
         return differences[known]
     group = np.unique(groups[known], return_inverse=True)[1]
-    return np.asarray(np.bincount(group, differences[known]) / np.bincount(group))
+    means = np.bincount(group, differences[known]) / np.bincount(group)
+    return np.asarray(means[~np.isnan(means)])
