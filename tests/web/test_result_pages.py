@@ -1,5 +1,6 @@
 """Pages of what other commands stored, held against what those commands say themselves."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -69,6 +70,15 @@ def test_a_tree_of_other_features_or_without_factors_says_so(studied: Run, tmp_p
     with serving([run], model=False) as server:
         place = f"/results/tree/{TREE_RESULT}/{TREE}.json"
         assert server.ask(place).status == 200
+        manifest = run / "manifest.json"
+        kept = manifest.read_text()
+        other = json.loads(kept)
+        other["parts"]["blocks.0.mlp.hook_post/dictionary.safetensors"]["sha256"] = "another"
+        manifest.write_text(json.dumps(other))
+        answer = server.ask(place)
+        assert answer.status == 409
+        assert "other features" in answer.json["error"]
+        manifest.write_text(kept)
         (run / "trees" / "blocks.0.mlp.hook_post" / f"{TREE}.safetensors").unlink()
         answer = server.ask(place)
         assert answer.status == 409

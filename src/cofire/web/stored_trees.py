@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from cofire.errors import StoreError
 from cofire.site import Site
 from cofire.store import Run
+from cofire.store.archive import MANIFEST
 from cofire.store.tree_parts import StoredTree, load_tree
 from cofire.structure.tree import FeatureTree, TreeNode
 from cofire.structure.tree_files import tree_json
@@ -51,7 +52,7 @@ def is_tree(file: Path) -> bool:
 
 
 def read_tree(file: Path) -> ReadTree:
-    """A stored tree; read again when its files change.
+    """A stored tree; read again when its files or the run's manifest change.
 
     Args:
         file: its JSON file; the factors lie beside it.
@@ -61,7 +62,8 @@ def read_tree(file: Path) -> ReadTree:
         StoreError: when one is damaged, or the run has other features by now.
     """
     factors = file.with_suffix(".safetensors")
-    return _read(file, file.stat().st_mtime_ns, factors.stat().st_mtime_ns)
+    made_of = (file, factors, file.parents[2] / MANIFEST)
+    return _read(file, tuple(one.stat().st_mtime_ns for one in made_of))
 
 
 def trees_of_site(folder: Path, site: Site) -> Iterator[ReadTree]:
@@ -79,7 +81,7 @@ def trees_of_site(folder: Path, site: Site) -> Iterator[ReadTree]:
 
 
 @lru_cache(maxsize=_TREES_KEPT)
-def _read(file: Path, _changed: int, _factors_changed: int) -> ReadTree:
+def _read(file: Path, _changed: tuple[int, ...]) -> ReadTree:
     try:
         run, site = Run.open(file.parents[2]), Site.parse(file.parent.name)
         stored = load_tree(run, site, file.stem)
