@@ -68,8 +68,10 @@ def test_another_run_in_the_folder_is_another_result(folder):
     (folder / "structure" / "core-L2-weekday.json").write_text(
         json.dumps({**first, "made_from": {"other": "0"}})
     )
+    assert stored(run, "core") == []
     again = core_of(folder)
     assert again.record["made_from"] != {"other": "0"}
+    assert len(stored(run, "core")) == 1
 
 
 def test_a_damaged_result_is_begun_anew(folder):

@@ -87,7 +87,7 @@ class StructureFile:
 
 
 def stored(run: Run, kind: str) -> list[StructureFile]:
-    """The results of one kind that a run's folder holds, by name.
+    """The results of one kind that a run's folder holds, by name; not those of other features.
 
     Raises:
         StoreError: when one is of a newer format.
@@ -95,9 +95,16 @@ def stored(run: Run, kind: str) -> list[StructureFile]:
     found = []
     for path in sorted((run.path / _FOLDER).glob(f"{kind}-*.json")):
         record = _read(path)
-        if record is not None and record.get("kind") == kind:
+        if record is not None and record.get("kind") == kind and _is_of(run, record):
             found.append(StructureFile(path, record))
     return found
+
+
+def _is_of(run: Run, record: Mapping[str, Any]) -> bool:
+    """Whether the run still has what a result was made from."""
+    parts = run.manifest["parts"]
+    made_from = record.get("made_from", {})
+    return all(part in parts and parts[part]["sha256"] == made_from[part] for part in made_from)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
