@@ -176,7 +176,13 @@ def _stack(run: Run, config: FlowConfig, progress: Progress) -> StructureFile:
         "stack",
         _name_of(layers),
         sites=[],
-        settings={"layers": layers, "k": k, "sparsity": sparsity, "seed": config.seed},
+        settings={
+            "run": run.manifest["created"],  # rows are captured again: no part of it says which
+            "layers": layers,
+            "k": k,
+            "sparsity": sparsity,
+            "seed": config.seed,
+        },
     )
     if {"stacked", "shuffled"} <= set(file.record["parts"]):
         return file
