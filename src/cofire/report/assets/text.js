@@ -7,10 +7,10 @@ export const COLLATOR = new Intl.Collator(undefined, { numeric: true, sensitivit
 export function figure(value, digits = 3) {
   if (value === null || value === undefined) return MISSING;
   if (value === 0) return "0";
-  const size = Math.abs(value);
-  if (Number(size.toPrecision(digits)) >= 10 ** digits) return Math.round(value).toLocaleString("en");
-  if (size < 1e-4) return value.toExponential(digits - 1).replace(/\.?0+e/, "e");
-  return String(Number(value.toPrecision(digits))).replace("-", "−");
+  if (value < 0) return `−${figure(-value, digits)}`;
+  if (Number(value.toPrecision(digits)) >= 10 ** digits) return Math.round(value).toLocaleString("en");
+  if (value < 1e-4) return value.toExponential(digits - 1).replace(/\.?0+e/, "e");
+  return String(Number(value.toPrecision(digits)));
 }
 
 /** A way to write several figures of one kind below each other: as many decimals for all. */

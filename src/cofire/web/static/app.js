@@ -47,7 +47,7 @@ function pageOf({ path, query }) {
     const params = Object.fromEntries(
       names.map((name, number) => [name, decodeURIComponent(match[number + 1])]),
     );
-    return { kind, load, params: { ...params }, query };
+    return { kind, load, params, query };
   }
   return null;
 }

@@ -65,7 +65,7 @@ function matrixBlock(content, { run, layer }, labels) {
     box.replaceChildren(
       heatmap({ rows, columns: heads }, (i, j) => matrix[i][j], {
         caption: words,
-        scale: Math.max(...off, 0),
+        scale: off.reduce((most, value) => Math.max(most, value), 0),
         written,
         title: (i, j) => pairWords(overlap, features, i, j),
         link: (i, j) =>

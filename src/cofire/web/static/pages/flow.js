@@ -90,7 +90,7 @@ function fates({ steps }) {
               FATES.map((fate) => amount(step.fates.filter((one) => one === fate).length, step.n_lower)),
               amount(step.origins.filter((one) => one === "born").length, step.n_higher),
               [step.wired_share, step.wired_others].map((share) =>
-                h("td", { class: "amount" }, share === null || share === undefined ? missing("needs the model") : percent(share)),
+                h("td", { class: "amount" }, share === null || share === undefined ? missing("no such pair, or the model was not read") : percent(share)),
               ),
             ),
           ),
