@@ -178,6 +178,15 @@ def test_a_misspelt_flag_is_explained(folder):
     assert "--sparsity" in done.stderr
 
 
+@pytest.mark.parametrize("words", ["--draws 5", "--seed -1"])
+def test_a_setting_out_of_range_is_explained(folder, words):
+    done = cofire("reuse", "runs/run", *words.split(), cwd=folder)
+    flag, value = words.split()
+    assert done.returncode == 2
+    assert f"Setting '{flag[2:]}' is {value}; input" in done.stderr
+    assert "pydantic" not in done.stderr
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -18,12 +18,26 @@ RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 
 class Config(BaseModel):
-    """Base of all settings: frozen, and a misspelt name is an error."""
+    """Base of all settings: frozen, and a misspelt name is an error.
+
+    Raises:
+        InputError: naming the first setting that cannot be.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     takes_file: ClassVar[bool] = False
     """Whether the command takes ``--config FILE``."""
+
+    def __init__(self, **settings: Any) -> None:
+        try:
+            super().__init__(**settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise InputError(
+                f"Setting {'.'.join(map(str, first['loc']))!r} is {first['input']!r}; "
+                f"{first['msg'][0].lower()}{first['msg'][1:]}."
+            ) from error
 
     def resolved(self) -> dict[str, Any]:
         """All settings as plain JSON values."""
@@ -66,9 +80,5 @@ def read_yaml(path: Path, kind: type[ConfigType]) -> ConfigType:
             raise InputError(f"{path} has an unknown setting {name!r}; {hint}")
     try:
         return kind(**loaded)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise InputError(
-            f"{path}: setting {'.'.join(map(str, first['loc']))!r} is {first['input']!r}; "
-            f"{first['msg'][0].lower()}{first['msg'][1:]}."
-        ) from error
+    except InputError as error:
+        raise InputError(f"{path}: {str(error)[0].lower()}{str(error)[1:]}") from error

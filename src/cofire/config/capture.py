@@ -79,7 +79,7 @@ class CaptureConfig(Config):
         "float32", description="Number type activations are kept in."
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
-    seed: int = Field(0, description="Seed of everything random.")
+    seed: int = Field(0, ge=0, description="Seed of everything random.")
 
     def with_absolute_paths(self: ConfigType) -> ConfigType:
         """The same settings with local inputs named so that they are found from anywhere."""

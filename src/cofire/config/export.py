@@ -73,4 +73,4 @@ class ExportConfig(Config):
         None, ge=1, description="Files to split the features over (delphi). Default: 1."
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
-    seed: int = Field(0, description="Seed of everything random.")
+    seed: int = Field(0, ge=0, description="Seed of everything random.")

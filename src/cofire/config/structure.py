@@ -67,7 +67,7 @@ class CoreConfig(ListingConfig):
         1, ge=1, description="With --causal: control groups of each kind for every prompt."
     )
     device: str = Field("auto", description="With --causal: auto, cpu, cuda, cuda:N or mps.")
-    seed: int = Field(0, description="Seed of everything random.")
+    seed: int = Field(0, ge=0, description="Seed of everything random.")
 
 
 class ReuseConfig(ListingConfig):
@@ -93,7 +93,7 @@ class ReuseConfig(ListingConfig):
         "with dense atoms.",
     )
     draws: _Draws = Field(999, ge=20, description="Random dictionaries of each null.")
-    seed: int = Field(0, description="Seed of everything random.")
+    seed: int = Field(0, ge=0, description="Seed of everything random.")
 
 
 class FlowConfig(ListingConfig):
@@ -142,4 +142,4 @@ class FlowConfig(ListingConfig):
         description="With --stack: share of all neurons a feature keeps. Default: as in the run.",
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
-    seed: int = Field(0, description="Seed of everything random.")
+    seed: int = Field(0, ge=0, description="Seed of everything random.")

@@ -82,4 +82,4 @@ class TreeConfig(ListingConfig):
         None, description="Also write the tree here: .html, .svg, .json, .graphml or .nwk."
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
-    seed: int = Field(0, description="Seed of everything random.")
+    seed: int = Field(0, ge=0, description="Seed of everything random.")

@@ -75,8 +75,7 @@ def render_compare_page(folder: CompareFolder, tables: CompareTables) -> str:
             reference=tables.reference,
             test_head=TEST_HEAD,
             tests=[
-                (test_row(test), significant(test["corrected_p_value"]))
-                for test in tables.tests
+                (test_row(test), significant(test["corrected_p_value"])) for test in tables.tests
             ],
             measures=[one for name, one in GRID_MEASURES.items() if _has(tables, name)],
             chart_size=(WIDTH, HEIGHT),
