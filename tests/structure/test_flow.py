@@ -157,12 +157,12 @@ def test_weights_stand_beside_links():
 
 def test_dead_features_are_no_part_of_what_weights_are_held_against():
     generator = torch.Generator().manual_seed(0)
-    atoms, written, read = (torch.randn(n, 64, generator=generator) for n in (20, 5, 64))
+    atoms, written, read = (torch.randn(n, 64, generator=generator) for n in (100, 5, 64))
     alive = reach_through_stream(written, atoms[:5], [read])
     atoms[5:] = 0.0
     found = reach_through_stream(written, atoms, [read])
     assert np.isnan(found.cosine[:, 5:]).all()
-    assert found.null_quantile > 0.8 * alive.null_quantile
+    assert found.null_quantile > 0.75 * alive.null_quantile
     lower, higher = planted()
     flow = follow_features(
         {0: lower, 1: higher},
