@@ -96,7 +96,7 @@ def test_steering_is_kept_added_to_and_diagnosed(folder: Path) -> None:
     assert [one.feature for one in steered.features] == [0, 3]
     assert (steered.judge or "").startswith("offline")
     assert all(t.judgement is not None for o in steered.features for c in o.cells for t in c.texts)
-    assert not UnfinishedSteering(run, run.sites[0]).path.exists()
+    assert not UnfinishedSteering.of(run, run.sites[0]).path.exists()
     shown = cofire("show", "run", 3, cwd=folder).stdout
     assert "Steering" in shown
     assert "its tokens shift by" in shown
@@ -133,7 +133,7 @@ def test_an_interrupt_keeps_what_was_steered(folder: Path, monkeypatch: pytest.M
     manifest["parts"] = {k: v for k, v in manifest["parts"].items() if "steering" not in k}
     (folder / "run" / "manifest.json").write_text(json.dumps(manifest))
     run = Run.open(folder / "run")
-    unfinished = UnfinishedSteering(run, run.sites[0])
+    unfinished = UnfinishedSteering.of(run, run.sites[0])
     add, kept = UnfinishedSteering.add, []
 
     def stop(self: UnfinishedSteering, feature: object, settings: object) -> None:
@@ -204,7 +204,7 @@ def test_a_judge_that_stops_answering_loses_no_steering(folder: Path) -> None:
     words = ["steer", "run", "--features", "0-1", *QUICK]
     gone = ["--judge", "llm", "--llm-base-url", "http://127.0.0.1:9/v1", "--llm-model", MODEL]
     run = Run.open(folder / "run")
-    unfinished = UnfinishedSteering(run, run.sites[0])
+    unfinished = UnfinishedSteering.of(run, run.sites[0])
     done = cofire(*words, *gone, cwd=folder)
     assert done.returncode == 1
     assert "127.0.0.1:9" in done.stderr

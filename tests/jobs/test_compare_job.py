@@ -21,8 +21,8 @@ from cofire.evaluation.grid import GridCell
 from cofire.evaluation.pairing import best_of_concepts
 from cofire.evaluation.steering_records import PUBLISHED_TARGETS
 from cofire.interpret.concepts import concept_profile
-from cofire.jobs.compare_cell import drawn_features
 from cofire.jobs.compare_plan import plan_cells, read_method, steering_settings, sweep_axes
+from cofire.jobs.compare_steering import drawn_features
 from cofire.jobs.comparing import failures
 from cofire.report import write_compare_page, write_report
 from cofire.site import Site

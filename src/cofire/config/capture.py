@@ -83,9 +83,8 @@ class CaptureConfig(Config):
 
     def with_absolute_paths(self: ConfigType) -> ConfigType:
         """The same settings with local inputs named so that they are found from anywhere."""
-        inputs = {
-            name: getattr(self, name, None) for name in ("model", "data", "activations", "sae")
-        }
+        named = ("model", "data", "activations", "sae", "local_model", "llm_prompts")
+        inputs = {name: getattr(self, name, None) for name in named}
         return self.model_copy(
             update={
                 name: type(value)(Path(value).resolve())

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from cofire.config.base import ListingConfig
 from cofire.config.capture import CaptureConfig
+from cofire.config.judge import LlmConfig
 
 CompareType = TypeVar("CompareType", bound="CompareConfig")
 
@@ -24,7 +25,7 @@ _QUICK: dict[str, Any] = {
 }
 
 
-class CompareConfig(CaptureConfig, ListingConfig):
+class CompareConfig(LlmConfig, CaptureConfig, ListingConfig):
     """Fit methods side by side and measure them all alike: the whole comparison in one command.
 
     Every cell of method × layer × k × sparsity × seed is fitted on the same training rows and
@@ -37,6 +38,10 @@ class CompareConfig(CaptureConfig, ListingConfig):
     same command goes on, and a second one at the same time shares the work. Methods, k,
     sparsities, seeds and steered features may be added later: what is there already is kept.
 
+    A language model, at an endpoint or in this process, may judge what steered features write, name
+    features, and write the sentences they are tested on. Its answers are kept in the folder and
+    nothing is asked twice; one that cannot be read is missing, counted and shown.
+
     Examples:
 
         cofire compare --quick
@@ -46,6 +51,9 @@ class CompareConfig(CaptureConfig, ListingConfig):
         cofire compare study.yaml --steer 30
 
         cofire compare --methods snmf,snmf:solver=mu,permuted-snmf --protocol published
+
+        cofire compare --layers 5 --steer 10 --judge llm --labels llm --written 10
+        --llm-base-url http://localhost:8000/v1 --llm-model NAME
     """
 
     file_first: ClassVar[bool] = True
@@ -104,7 +112,9 @@ class CompareConfig(CaptureConfig, ListingConfig):
         description="Features steered a cell, drawn at random among those alive, never by outcome; "
         "0 for none.",
     )
-    steer_seeds: int = Field(1, ge=1, description="Of how many seeds the features are steered.")
+    steer_seeds: int = Field(
+        1, ge=1, description="Of how many seeds features are steered, or written about."
+    )
     targets: Annotated[str, tyro.conf.arg(metavar="KL,KL,...")] = Field(
         "0.025,0.05,0.1,0.15,0.25,0.35,0.5",
         description="How far steering changes the next token's distribution, in nats.",
@@ -118,10 +128,22 @@ class CompareConfig(CaptureConfig, ListingConfig):
         "input",
         description="What steered features are judged for: what fires them, or what they promote.",
     )
-    judge: Literal["words", "sentences", "none"] = Field(
+    labels: Literal["offline", "llm"] = Field(
+        "offline",
+        description="Who says what steered features are: offline (the tokens that fire them or "
+        "that they promote), or llm (the language model is shown their contexts or those tokens).",
+    )
+    judge: Literal["words", "sentences", "llm", "local", "none"] = Field(
         "words",
-        description="Offline judge of continuations: by words, by sentence embeddings (extra "
-        "cofire[embed]; better), or none.",
+        description="Judge of continuations: offline by words or by sentence embeddings (extra "
+        "cofire[embed]; better), llm (an endpoint), local (a model in this process), or none.",
+    )
+    written: int = Field(
+        0,
+        ge=0,
+        description="Features a cell, drawn as for --steer, that are tested on five sentences with "
+        "and five without what they are said to be, which the language model writes: the published "
+        "concept detection. 0 for none.",
     )
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = Field(
         False, description="A small comparison in a few minutes: other defaults, same stages."

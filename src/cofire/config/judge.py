@@ -48,7 +48,7 @@ class LlmConfig(Config):
         description="A model asked in this process in place of an endpoint: a hub id, a local "
         "folder or a .gguf file.",
     )
-    prompts: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = Field(
+    llm_prompts: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = Field(
         None,
         description="Folder of your own prompts (judge_concept.md, label_from_contexts.md, ...); "
         "files of these names take the place of ours.",

@@ -14,6 +14,7 @@ from cofire.evaluation.grid_figures import (
     concept_values,
     feature_values,
     steered_values,
+    written_values,
 )
 
 COMPARED: Mapping[tuple[str, str | None], Pairing] = {
@@ -22,6 +23,7 @@ COMPARED: Mapping[tuple[str, str | None], Pairing] = {
     ("concept-order", "cosine"): "shared",
     ("concept-detection", "cosine"): "rank",
     ("detection-auroc", "codes"): "rank",
+    ("written-detection", "cosine"): "rank",
     ("steering-score", None): "rank",
     ("steering-gain", None): "rank",
     ("steering-best", None): "rank",
@@ -125,6 +127,9 @@ def _values(
         other = concept_values(second, score, _CONCEPT_COLUMNS[measure])
         names = [name for name in one if name in other]
         return np.array([one[n] for n in names]), np.array([other[n] for n in names])
+    if measure == "written-detection":
+        column = f"{score}_order"
+        return written_values(first[:1], column)[0], written_values(second[:1], column)[0]
     if score is not None:
         column = f"{score}_{_COLUMNS[measure]}"
         return feature_values(first[:1], column)[0], feature_values(second[:1], column)[0]

@@ -33,6 +33,7 @@ class CellRecord:
         concepts: columns of the table of concepts' best features.
         rows: columns of the table of held-out rows.
         losses: columns of the table of losses.
+        written: columns of the table of features tested on sentences written for their labels.
         halves: columns of the table of features found in one half of the texts and the other.
         steered: the steered features.
         effect_target: the KL target at which effects are compared, in nats.
@@ -46,6 +47,7 @@ class CellRecord:
     concepts: Columns | None = None
     rows: Columns | None = None
     losses: Columns | None = None
+    written: Columns | None = None
     halves: Columns | None = None
     steered: tuple[SteeredFeature, ...] = ()
     effect_target: float = 0.0
@@ -85,6 +87,7 @@ def group_figures(
     draws: dict[str, Any] = {"resamples": resamples, "seed": seed}
     found = list(_reconstruction(records, draws)) + list(_replacement(records, draws))
     found += _features(records, draws)
+    found += _written(records, draws)
     found += _concepts(records, draws)
     found += _stability(records, draws)
     found += _halves(records, draws)
@@ -123,6 +126,20 @@ def concept_values(records: Sequence[CellRecord], score: str, column: str) -> di
     return {name: _known_mean(values) for name, values in found.items()}
 
 
+def written_values(records: Sequence[CellRecord], column: str) -> tuple[np.ndarray, np.ndarray]:
+    """One column of the features tested on written sentences, and a number a feature for its label.
+
+    Features of one label are tested on the same sentences.
+    """
+    tables = [r.written for r in records if r.written is not None and column in r.written]
+    if not tables:
+        return np.zeros(0), np.zeros(0, dtype=int)
+    labels = np.concatenate([table["label"] for table in tables]).tolist()
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    values = np.concatenate([table[column] for table in tables]).astype(float)
+    return values, np.array([numbers[label] for label in labels])
+
+
 def steered_values(records: Sequence[CellRecord], figure: str) -> np.ndarray:
     """One figure of every steered feature of all seeds; NaN where missing."""
     return np.array(
@@ -145,6 +162,8 @@ def _steered_figure(record: CellRecord, figure: str) -> list[float | None]:
         return [one.shift(target) for one in steered]
     if figure == "steering-efficiency":
         return [one.efficiency(target) for one in steered]
+    if figure == "steering-unjudged":
+        return [_unjudged(one) for one in steered]
     if figure == "steering-unreached":
         return [one.unreached / len(one.cells) for one in steered]
     floors = record.unsteered or (None,) * len(steered)
@@ -154,11 +173,24 @@ def _steered_figure(record: CellRecord, figure: str) -> list[float | None]:
     ]
 
 
+def _unjudged(feature: SteeredFeature) -> float | None:
+    """Share of its continuations without a score; None when none was given to a judge."""
+    judged = [
+        text.judgement for one in feature.cells for text in one.texts if text.judgement is not None
+    ]
+    return sum(one.missing for one in judged) / len(judged) if judged else None
+
+
 _OF_FEATURES: tuple[tuple[str, str, Summary], ...] = (
     ("concept-detection", "order", "median"),
     ("detected-share", "order", "share"),
     ("detection-auroc", "auroc", "mean"),
     ("detection-precision", "precision", "mean"),
+)
+_OF_WRITTEN: tuple[tuple[str, str, Summary], ...] = (
+    ("written-detection", "order", "median"),
+    ("written-share", "order", "share"),
+    ("written-auroc", "auroc", "mean"),
 )
 _OF_CONCEPTS: tuple[tuple[str, str, Summary], ...] = (
     ("concept-auroc", "auroc", "mean"),
@@ -173,6 +205,7 @@ STEERING_FIGURES = (
     "steering-shift",
     "steering-efficiency",
     "steering-unreached",
+    "steering-unjudged",
 )
 
 
@@ -239,6 +272,16 @@ def _features(records: Sequence[CellRecord], draws: Mapping[str, Any]) -> Iterat
     for score in SCORES:
         for measure, column, summary in _OF_FEATURES:
             values, groups = feature_values(records, f"{score}_{column}")
+            if len(values):
+                yield GridFigure(
+                    measure, score, "features", _estimate(values, summary, groups, draws)
+                )
+
+
+def _written(records: Sequence[CellRecord], draws: Mapping[str, Any]) -> Iterator[GridFigure]:
+    for score in SCORES:
+        for measure, column, summary in _OF_WRITTEN:
+            values, groups = written_values(records, f"{score}_{column}")
             if len(values):
                 yield GridFigure(
                     measure, score, "features", _estimate(values, summary, groups, draws)

@@ -88,6 +88,16 @@ GRID_MEASURES: Mapping[str, GridMeasure] = {
     "detection-precision": GridMeasure(
         "Average precision", "share", "higher", "Mean over features, each on its own concept."
     ),
+    "written-detection": GridMeasure(
+        "S_CD",
+        "nats",
+        "higher",
+        "Median over drawn features of S_CD on sentences that were written for their labels.",
+    ),
+    "written-share": GridMeasure("S_CD > 0", "share", "higher", "Share of these features above 0."),
+    "written-auroc": GridMeasure(
+        "AUROC", "probability", "higher", "Mean over these features, on the written sentences."
+    ),
     "concept-auroc": GridMeasure(
         "Best AUROC",
         "probability",
@@ -149,6 +159,12 @@ GRID_MEASURES: Mapping[str, GridMeasure] = {
     ),
     "steering-unreached": GridMeasure(
         "Unreached", "share", "lower", "Cells whose KL target could not be reached."
+    ),
+    "steering-unjudged": GridMeasure(
+        "Not judged",
+        "share",
+        "lower",
+        "Continuations that the judge gave no score: blank ones, and answers that cannot be read.",
     ),
     "fit-seconds": GridMeasure("Fit", "s", "lower", "Seconds of a fit."),
 }

@@ -3,7 +3,7 @@
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,24 +18,28 @@ from cofire.device import resolve_device
 from cofire.dictionary import Dictionary
 from cofire.errors import ConvergenceWarning, InputError
 from cofire.evaluation.best_features import concept_table, feature_table
+from cofire.evaluation.described import DescribedFeature
 from cofire.evaluation.equal_activity import at_equal_activity
 from cofire.evaluation.grid import GridCell
-from cofire.evaluation.judging import Judge
 from cofire.evaluation.reconstruction import row_errors
 from cofire.evaluation.replacing import replace_activations
 from cofire.evaluation.stability import split_halves, stability
-from cofire.evaluation.steered import SteeredFeature
-from cofire.evaluation.steering_records import SteeringSettings
 from cofire.jobs.compare_plan import RUN, method_settings, run_folders
+from cofire.jobs.compare_steering import (
+    CellSteering,
+    Naming,
+    drawn_features,
+    label_figures,
+    label_tables,
+)
+from cofire.jobs.compare_written import Writing
 from cofire.jobs.fitting import fit_estimator
 from cofire.jobs.replacing import ROWS, mean_row, some_rows
-from cofire.jobs.unsteered import UnsteeredTexts
 from cofire.models import CaptureSettings, LanguageModel
 from cofire.progress import SILENT, Progress
 from cofire.registry import method_named
 from cofire.store import Run
 from cofire.store.compare_folder import CellFolder
-from cofire.store.steering_tables import steering_tables
 
 _OTHER_SEED = 1000
 """What the seed of the fit to the second half is higher by."""
@@ -80,22 +84,22 @@ class CellJob:
 
     Attributes:
         config: the settings.
-        steering: how features are steered; None when none are.
         model: opens the model when it is first needed.
         texts: held-out texts on which reconstructions are put in place; None for none.
         reading: how texts are read, as when the rows were captured.
-        judge: opens the judge of continuations; None for none.
-        unsteered: opens the model's own continuations, which the same judge scores.
+        naming: who says what drawn features are.
+        steering: how features are steered and judged; None when none are.
+        writing: who writes sentences for what features are said to be; None for none.
         progress: shown while working.
     """
 
     config: CompareConfig
-    steering: SteeringSettings | None
     model: Callable[[], LanguageModel]
     texts: Corpus | None
     reading: CaptureSettings
-    judge: Callable[[], Judge] | None
-    unsteered: Callable[[], UnsteeredTexts]
+    naming: Naming
+    steering: CellSteering | None
+    writing: Writing | None
     progress: Progress = SILENT
 
     def stages(self, cell: GridCell) -> list[str]:
@@ -108,6 +112,8 @@ class CellJob:
             stages.append("halves")
         if self.steering is not None and place < self.config.steer_seeds:
             stages.append(f"steer-{self.config.steer}")
+        if self.writing is not None and place < self.config.steer_seeds:
+            stages.append(f"written-{self.config.written}")
         return stages
 
     def unfinished(self, folder: CellFolder) -> list[str]:
@@ -132,8 +138,10 @@ class CellJob:
                     self._loss(folder, rows, began)
                 elif stage == "halves":
                     self._halves(folder, rows, began)
-                else:
+                elif stage.startswith("steer"):
                     self._steer(folder, rows, stage, began)
+                else:
+                    self._write(folder, rows, stage, began)
                 advance(1)
 
     def _fit(self, folder: CellFolder, rows: LayerRows) -> None:
@@ -279,66 +287,48 @@ class CellJob:
 
     def _steer(self, folder: CellFolder, rows: LayerRows, stage: str, began: Stopwatch) -> None:
         """Steer some of the features that are alive, drawn at random."""
-        from cofire.evaluation.described import describe_features
-        from cofire.interpret.reading import read_features
-        from cofire.jobs.steering import steer_dictionary
-
         if self.steering is None:
             return
-        model = self.model()
-        dictionary = self._dictionary(folder)
-        chosen = drawn_features(
-            folder.table("features").to_pylist(), self.config.steer, seed=self.config.seed
+        described, dictionary, figures, tables = self._described(folder, rows, self.config.steer)
+        figures["read_seconds"] = began.read()["seconds"]
+        steered, found = self.steering.steer(
+            folder, self.model(), dictionary, described, self.progress
         )
-        read = read_features(
-            dictionary, rows.activations, model, n_contexts=1, window=1, progress=SILENT
-        )
-        described = describe_features(
-            [read[feature] for feature in chosen], kind=self.description(folder.cell, model)
-        )
-        read_seconds = began.read()["seconds"]
-        judge = None if self.judge is None else self.judge()
-        kept: list[SteeredFeature] = []
-        steered = steer_dictionary(
-            model,
+        folder.write_stage(stage, {**tables, **steered}, {**figures, **found, **began.read()})
+        self.steering.forget(folder)
+
+    def _write(self, folder: CellFolder, rows: LayerRows, stage: str, began: Stopwatch) -> None:
+        """Test some of the features on sentences written for what they are said to be."""
+        if self.writing is None:
+            return
+        described, dictionary, figures, _ = self._described(folder, rows, self.config.written)
+        table, found = self.writing.test(
+            self.model(),
             dictionary,
             described,
-            judge,
-            settings=self.steering,
-            controls=0,
-            on_feature=kept.append,
-            progress=self.progress,
+            protocol=self.config.protocol,
+            seed=self.config.seed,
         )
-        floors: dict[tuple[str, tuple[str, ...]], float | None] = {}
-        for one in described:
-            if judge is not None and (one.label, one.words) not in floors:
-                floors[one.label, one.words] = self.unsteered().score(judge, one.label, one.words)
+        folder.write_stage(stage, {"written": table}, {**figures, **found, **began.read()})
+
+    def _described(
+        self, folder: CellFolder, rows: LayerRows, n: int
+    ) -> tuple[list[DescribedFeature], Dictionary, dict[str, Any], dict[str, pa.Table]]:
+        """Drawn features and what they are said to be; figures and tables that tell of that."""
+        model, dictionary = self.model(), self._dictionary(folder)
+        chosen = drawn_features(folder.table("features").to_pylist(), n, seed=self.config.seed)
+        kind = self.description(folder.cell, model)
+        described, labels = self.naming.describe(dictionary, rows.activations, model, chosen, kind)
         figures = {
             "features": list(chosen),
             "alive": folder.figures("measure")["alive"],
-            "judge": steered.judge,
-            "description": self.description(folder.cell, model),
-            "settings": asdict(self.steering),
-            "effect_target": steered.effect_target,
-            "unsteered": [floors.get((one.label, one.words)) for one in described],
-            "read_seconds": read_seconds,
-            **began.read(),
+            "description": kind,
+            **label_figures(self.naming, labels),
         }
-        folder.write_stage(stage, steering_tables(steered.features), figures)
+        return described, dictionary, figures, label_tables(labels)
 
     def description(self, cell: GridCell, model: LanguageModel) -> str:
         """What features are judged for; as published, by the half of the layers they are in."""
         if self.config.protocol == "published":
             return "output" if 2 * cell.site.layer >= model.n_layers else "input"
         return self.config.descriptions
-
-
-def drawn_features(features: list[dict[str, Any]], n: int, *, seed: int) -> list[int]:
-    """At most ``n`` features that are not dead, drawn at random; outcomes have no part in it.
-
-    >>> drawn_features([{"feature": 0, "dead": False}, {"feature": 1, "dead": True}], 5, seed=0)
-    [0]
-    """
-    alive = [row["feature"] for row in features if not row["dead"]]
-    order = np.random.default_rng(seed).permutation(len(alive))[:n]
-    return sorted(alive[place] for place in order.tolist())

@@ -15,6 +15,7 @@ from cofire.errors import CofireError, InputError, ModelError, StoreError
 from cofire.evaluation.fluency import FluencyScale
 from cofire.evaluation.judging import Judge
 from cofire.evaluation.steering_records import SteeringSettings
+from cofire.jobs.asking import chat_model, check_answering, judging_model, model_judge
 from cofire.jobs.capturing import capture, capture_settings, identity, same_settings
 from cofire.jobs.compare_cell import CellJob, LayerRows
 from cofire.jobs.compare_plan import (
@@ -23,10 +24,13 @@ from cofire.jobs.compare_plan import (
     steering_settings,
     sweep_axes,
 )
+from cofire.jobs.compare_steering import CellSteering, Naming
+from cofire.jobs.compare_written import Writing
 from cofire.jobs.environment import environment
 from cofire.jobs.judges import judge_encoder, offline_judge
 from cofire.jobs.sources import StoredRows
 from cofire.jobs.unsteered import unsteered_texts
+from cofire.llm import JournaledModel
 from cofire.models import LanguageModel, load_model
 from cofire.progress import SILENT, Progress
 from cofire.site import Site
@@ -45,10 +49,18 @@ _FAILURES = (CofireError, ArithmeticError, MemoryError, RuntimeError, ValueError
 # Settings that say where and how to compute or print, and the axes, along which a grid may grow.
 _FREE = frozenset(
     "output device batch_tokens as_json as_csv as_table quick activations "
-    "methods k sparsity seeds steer_seeds loss_seeds halves vary values steer runs".split()
+    "methods k sparsity seeds steer_seeds loss_seeds halves vary values steer runs written "
+    "llm_base_url llm_at_once llm_timeout".split()
 )
 
-_STEERING = frozenset("targets samples new_tokens prompts descriptions judge".split())
+_STEERING = frozenset(
+    "targets samples new_tokens prompts descriptions judge labels "
+    "llm_model local_model llm_prompts".split()
+)
+
+
+# What varies stands in the plan; an address says where a server was, which is nobody's business.
+_UNKEPT = frozenset(("vary", "values", "llm_base_url"))
 
 
 def compare(config: CompareConfig, progress: Progress = SILENT) -> CompareFolder:
@@ -78,7 +90,10 @@ def _compare(config: CompareConfig, vary: str | None, progress: Progress) -> Com
     unread = config.model_copy(update={"runs": None})
     plan_cells(unread, [Site(0, config.site)])  # a mistaken setting should not cost a capture
     steering = steering_settings(config) if config.steer else None
+    asks = _asks(config)
     folder = _open(config, vary)
+    begun = "model" in folder.manifest
+    asked = _language_model(config, folder, progress) if asks else None
     source = _source(folder, config, progress)
     if all(text.split == "heldout" for text in source.corpus):
         raise InputError(
@@ -105,7 +120,9 @@ def _compare(config: CompareConfig, vary: str | None, progress: Progress) -> Com
     folder.plan(
         plan_cells(config, source.sites), **header, reference=reference_variant(config), vary=vary
     )
-    job = _job(config, source, steering, progress)
+    job = _job(config, source, steering, asked, progress)
+    if asked is not None and begun and _anything_left(folder, job):
+        check_answering(asked, config)
     _do_cells(folder, job, source, progress)
     with progress.task("Tables", None, ""):
         write_results(folder, seed=config.seed)
@@ -115,7 +132,7 @@ def _compare(config: CompareConfig, vary: str | None, progress: Progress) -> Com
 def _open(config: CompareConfig, vary: str | None) -> CompareFolder:
     name = f"compare-{Path(config.model).name}" if vary is None else f"sweep-{vary}"
     path = config.output or Path("runs") / name
-    settings = {n: v for n, v in config.resolved().items() if n not in ("vary", "values")}
+    settings = {n: v for n, v in config.resolved().items() if n not in _UNKEPT}
     fixed = {name: value for name, value in settings.items() if name not in _FREE}
     if config.layers is None:
         fixed.pop("layers")
@@ -132,11 +149,54 @@ def _open(config: CompareConfig, vary: str | None) -> CompareFolder:
     begun, fields = folder.manifest["config"], type(config).model_fields
     # What the cofire of that time did not know, and is left at its default, is no difference.
     fixed = {n: v for n, v in fixed.items() if n in begun or v != fields[n].default}
-    if not begun.get("steer"):  # nothing was steered in another way yet
+    if not begun.get("steer") and not begun.get("written"):  # nothing was done in another way yet
         fixed = {name: value for name, value in fixed.items() if name not in _STEERING}
     same_settings(path, folder.manifest, {"config": fixed})
     folder.plan(folder.cells, config=settings)
     return folder
+
+
+def _asks(config: CompareConfig) -> bool:
+    """Whether a language model is asked anything.
+
+    Raises:
+        InputError: when it would be asked about nothing.
+    """
+    if config.judge in ("llm", "local") and not config.steer:
+        raise InputError(
+            f"--judge {config.judge} rates what steered features write; add --steer N."
+        )
+    if config.labels == "llm" and not config.steer and not config.written:
+        raise InputError(
+            "--labels llm names features that are steered or written about; add --steer N or "
+            "--written N."
+        )
+    return config.judge in ("llm", "local") or config.labels == "llm" or config.written > 0
+
+
+def _language_model(
+    config: CompareConfig, folder: CompareFolder, progress: Progress
+) -> JournaledModel:
+    """The language model, with its journal in the folder; before there are rows, it is tried out.
+
+    Raises:
+        CofireError: when it cannot be asked; a folder that was only just begun is emptied.
+    """
+    judges = config.judge
+    try:
+        if judges == "llm" or judges == "local":
+            model = judging_model(
+                config, judges, folder.path, device=config.device, progress=progress
+            )
+        else:
+            model = chat_model(config, folder.path, device=config.device, progress=progress)
+        if "model" not in folder.manifest:
+            check_answering(model, config)
+    except CofireError:
+        if not folder.cells and not (folder.path / ACTIVATIONS).exists():
+            folder.discard()
+        raise
+    return model
 
 
 def _source(folder: CompareFolder, config: CompareConfig, progress: Progress) -> StoredRows:
@@ -154,6 +214,7 @@ def _job(
     config: CompareConfig,
     source: StoredRows,
     steering: SteeringSettings | None,
+    asked: JournaledModel | None,
     progress: Progress,
 ) -> CellJob:
     record, corpus = source.header["model"], source.corpus
@@ -179,21 +240,28 @@ def _job(
         encoder()  # a missing extra should not cost a fit
 
     def judge() -> Judge:
+        if asked is not None and config.judge in ("llm", "local"):
+            return model_judge(asked, config)
         scale = FluencyScale.of(unsteered().log_likelihoods)
         return offline_judge(
             opened(), somewhere, settings, corpus, encoder=encoder(), fluency=scale
         )
 
+    reading = capture_settings(captured)
     heldout = [text for text in corpus if text.split == "heldout"]
     drawn = np.random.default_rng(config.seed).permutation(len(heldout))[: config.loss_texts]
     return CellJob(
         config=config,
-        steering=steering,
         model=opened,
         texts=Corpus([heldout[place] for place in sorted(drawn.tolist())]) if len(drawn) else None,
-        reading=capture_settings(captured),
-        judge=None if config.judge == "none" or steering is None else _once(judge),
-        unsteered=unsteered,
+        reading=reading,
+        naming=Naming(asked if config.labels == "llm" else None, config.llm_prompts),
+        steering=None
+        if steering is None
+        else CellSteering(steering, None if config.judge == "none" else _once(judge), unsteered),
+        writing=None
+        if asked is None or not config.written
+        else Writing(asked, config.llm_prompts, reading),
         progress=progress,
     )
 
@@ -201,6 +269,10 @@ def _job(
 def _once(make: Callable[[], _Opened]) -> Callable[[], _Opened]:
     """Make something when it is first asked for, and the same one afterwards."""
     return cache(make)
+
+
+def _anything_left(folder: CompareFolder, job: CellJob) -> bool:
+    return any(job.unfinished(folder.cell(cell)) for cell in folder.cells)
 
 
 def _do_cells(folder: CompareFolder, job: CellJob, source: StoredRows, progress: Progress) -> None:

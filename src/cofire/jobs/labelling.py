@@ -32,7 +32,7 @@ def label(config: LabelConfig, progress: Progress = SILENT) -> dict[Site, list[F
     layers = [config.layer] if config.layer is not None or not run.sites else None
     sites = run.sites if layers is None else [run.site_at(one) for one in layers]
     chosen = {site: _chosen(run, site, config.features) for site in sites}
-    model = chat_model(config, run, device=config.device, progress=progress)
+    model = chat_model(config, run.path, device=config.device, progress=progress)
     kinds: tuple[LabelKind, ...] = _kinds(config.kind)
     for site in sites:
         features = run.features(site)
@@ -43,7 +43,7 @@ def label(config: LabelConfig, progress: Progress = SILENT) -> dict[Site, list[F
                 found = [
                     one
                     for kind in kinds
-                    for one in label_features(some, model, kind=kind, prompts=config.prompts)
+                    for one in label_features(some, model, kind=kind, prompts=config.llm_prompts)
                 ]
                 write_labels(run, site, found, model=model.name)
                 missing += sum(one.missing for one in found)

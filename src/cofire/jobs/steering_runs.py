@@ -8,14 +8,14 @@ import numpy as np
 from cofire.config import SteerConfig
 from cofire.errors import InputError, StoreError
 from cofire.evaluation.described import DescribedFeature, describe_features
-from cofire.evaluation.judging import Continuation, Judge, LanguageModelJudge
+from cofire.evaluation.judging import Judge
 from cofire.evaluation.steered import Steered
 from cofire.evaluation.steering_records import (
     PUBLISHED_PROMPT,
     PUBLISHED_TARGETS,
     SteeringSettings,
 )
-from cofire.jobs.asking import chat_model
+from cofire.jobs.asking import check_answering, judging_model, model_judge
 from cofire.jobs.judges import offline_judge
 from cofire.jobs.run_model import model_of
 from cofire.jobs.steering import check_steering, judge_steered, steer_dictionary
@@ -30,8 +30,6 @@ from cofire.store.steering_results import (
     settings_record,
     write_steering,
 )
-
-_PROBE = Continuation("rain", "It rained all night, and the streets were wet.")
 
 
 def steer(config: SteerConfig, progress: Progress = SILENT) -> Steered:
@@ -57,8 +55,8 @@ def steer(config: SteerConfig, progress: Progress = SILENT) -> Steered:
     before = () if earlier is None else earlier.features
     dictionary = run.dictionary(site)
     check_steering(dictionary, chosen, settings, judged=config.judge != "none")
-    asked = None if config.judge not in ("llm", "local") else _model_judge(config, run, progress)
-    unfinished = UnfinishedSteering(run, site)
+    asked = _model_judge(config, run, progress)
+    unfinished = UnfinishedSteering.of(run, site)
     key = settings_record(settings, **further)
     done = {one.feature: one for one in before} | {o.feature: o for o in unfinished.read(key)}
     model = model_of(run, config.device, progress)
@@ -179,15 +177,12 @@ def _earlier(
     return steered, further
 
 
-def _model_judge(config: SteerConfig, run: Run, progress: Progress) -> Judge:
-    if config.judge == "local" and config.local_model is None:
-        raise InputError("The local judge needs --local-model FOLDER.")
-    if config.judge == "llm" and config.local_model is not None:
-        raise InputError("--local-model goes with --judge local.")
-    model = chat_model(config, run, device=config.device, progress=progress)
-    judge = LanguageModelJudge(model, prompts=config.prompts)
-    judge.judge([_PROBE])  # what cannot be asked should be known before hours of steering
-    return judge
+def _model_judge(config: SteerConfig, run: Run, progress: Progress) -> Judge | None:
+    if config.judge not in ("llm", "local"):
+        return None
+    model = judging_model(config, config.judge, run.path, device=config.device, progress=progress)
+    check_answering(model, config)
+    return model_judge(model, config)
 
 
 def _offline(

@@ -5,6 +5,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from cofire.evaluation.grid import GridCell
 from cofire.evaluation.grid_measures import GRID_MEASURES
 from cofire.report import facts
 from cofire.report.charts import HEIGHT, WIDTH
@@ -24,6 +25,7 @@ from cofire.report.templating import page_templates
 from cofire.site import Site
 from cofire.store import CompareFolder
 from cofire.store.archive import write_atomically
+from cofire.store.compare_folder import CellFolder
 
 PAGE, TABLES = "compare.html", "tables.md"
 
@@ -66,7 +68,7 @@ def render_compare_page(folder: CompareFolder, tables: CompareTables) -> str:
             model=facts.model_name(manifest),
             where=facts.site_words(sites),
             layers=tables.layers,
-            facts=_facts(folder, tables, sites),
+            facts=_facts(folder, tables, states, sites),
             licences=facts.licence_notes(manifest),
             failed=failed,
             unfinished=len(cells) - begun - len(failed),
@@ -116,7 +118,34 @@ def _has(tables: CompareTables, measure: str) -> bool:
     return any(name == measure for line in tables.lines for name, _ in line.figures)
 
 
-def _facts(folder: CompareFolder, tables: CompareTables, sites: list[Site]) -> dict[str, str]:
+def _asked(states: list[tuple[GridCell, CellFolder]]) -> dict[str, str]:
+    """Who judged, named and wrote, and how many answers are missing."""
+    noted = [own.figures(stage) for _, own in states for stage in own.drawn_stages]
+    found = {}
+    for fact, by, total, missing, things in (
+        ("Judge", "judge", "texts", "not_judged", "continuations without a score"),
+        ("Labels by", "labels_by", "labels", "labels_missing", "labels missing"),
+        ("Sentences by", "written_by", "sentences", "sentences_missing", "sentences missing"),
+    ):
+        records = [one for one in noted if one.get(by) is not None]
+        if not records:
+            continue
+        found[fact] = ", ".join(dict.fromkeys(str(one[by]) for one in records))
+        counted = [one for one in records if one.get(missing) is not None]
+        if counted:
+            lacking = sum(one[missing] for one in counted)
+            asked = sum(one[total] for one in counted)
+            asked += lacking if by == "written_by" else 0
+            found[fact] += f", {lacking:,} of {asked:,} {things}"
+    return found
+
+
+def _facts(
+    folder: CompareFolder,
+    tables: CompareTables,
+    states: list[tuple[GridCell, CellFolder]],
+    sites: list[Site],
+) -> dict[str, str]:
     manifest = folder.manifest
     cells = folder.cells
     made = {
@@ -130,6 +159,7 @@ def _facts(folder: CompareFolder, tables: CompareTables, sites: list[Site]) -> d
         "Seeds": str(max((line.seeds for line in tables.lines), default=0)),
         "Compared with": tables.reference,
         "Protocol": str(manifest["config"].get("protocol", "")),
+        **_asked(states),
         "Made": str(manifest.get("created") or "")[:10],
     }
     return {name: fact for name, fact in made.items() if fact}

@@ -89,6 +89,20 @@ THEMES = (
         (("concept-auroc", "cosine"), ("concept-auroc", "codes")),
     ),
     Theme(
+        "Detection on written sentences",
+        "Features drawn at random, each tested on sentences that a language model wrote with and "
+        "without what the feature is said to be; nobody has checked them.",
+        (
+            ("written-detection", "cosine"),
+            ("written-share", "cosine"),
+            ("written-auroc", "cosine"),
+            ("written-detection", "codes"),
+            ("written-share", "codes"),
+            ("written-auroc", "codes"),
+        ),
+        (("written-detection", "cosine"),),
+    ),
+    Theme(
         "Stability",
         "Do other seeds, and other texts, find the same features? Beside the agreement that "
         "neuron-permuted atoms reach.",
@@ -112,6 +126,7 @@ THEMES = (
             ("steering-shift", None),
             ("steering-efficiency", None),
             ("steering-unreached", None),
+            ("steering-unjudged", None),
         ),
         (("steering-gain", None), ("steering-efficiency", None)),
     ),

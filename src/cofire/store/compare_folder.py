@@ -13,6 +13,10 @@ Layout, format version 1::
         losses.parquet          losses of every predicted token with things in its place
         halves.parquet          features found in one half of the training texts and in the other
         steering.parquet, steering_cells.parquet, continuations.parquet
+        labels.parquet          what a language model called the features that are steered
+        written.parquet         sentences it wrote for labels, and detection on them
+        unfinished.jsonl        features steered so far, until all of them are
+    answers.jsonl               every prompt and answer of the language model, where one is asked
     results.parquet, results.csv, tables.md, compare.html     of all cells; derived
 
 A cell has a folder of its own so that a kill, or a second process at work on the same comparison,
@@ -77,6 +81,16 @@ class CellFolder:
         """The name of the last finished stage that steered features; None when there is none."""
         names = [name for name in self._archive.manifest["stages"] if name.startswith("steer")]
         return next((name for name in reversed(names) if self.has(name)), None)
+
+    @property
+    def drawn_stages(self) -> list[str]:
+        """The last finished stage of each kind that took drawn features: steered, written about."""
+        found: dict[str, str] = {}
+        for name in self._archive.manifest["stages"]:
+            kind = name.partition("-")[0]
+            if kind in ("steer", "written") and self.has(name):
+                found[kind] = name
+        return list(found.values())
 
     def figures(self, stage: str) -> Mapping[str, Any]:
         """What a finished stage noted, plain JSON values."""

@@ -126,6 +126,7 @@ def read_cell(folder: CellFolder) -> CellRecord:
         concepts=_columns(folder, "concepts") if measured else None,
         rows=_columns(folder, "rows") if measured and folder.holds("rows") else None,
         losses=_columns(folder, "losses") if folder.has("loss") else None,
+        written=_columns(folder, "written") if folder.holds("written") else None,
         halves=_columns(folder, "halves") if folder.has("halves") else None,
         steered=()
         if steer is None

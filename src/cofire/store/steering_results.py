@@ -51,7 +51,7 @@ def write_steering(run: Run, site: Site, steered: Steered, **further: Any) -> No
         "further": further,
     }
     run.add_tables(_folder(site), steering_tables(steered.features), record)
-    UnfinishedSteering(run, site).remove()
+    UnfinishedSteering.of(run, site).remove()
 
 
 def read_steering(run: Run, site: Site) -> tuple[Steered, Mapping[str, Any]] | None:
@@ -79,12 +79,16 @@ class UnfinishedSteering:
     """Features that were steered but whose results are not stored yet: a line each.
 
     Args:
-        run: the run.
-        site: of the dictionary.
+        folder: of the results, such as a cell's of a comparison.
     """
 
-    def __init__(self, run: Run, site: Site) -> None:
-        self.path = Path(run.path) / _folder(site) / "unfinished.jsonl"
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "unfinished.jsonl"
+
+    @classmethod
+    def of(cls, run: Run, site: Site) -> "UnfinishedSteering":
+        """Those of one site of a run."""
+        return cls(Path(run.path) / _folder(site))
 
     def add(self, feature: SteeredFeature, settings: Mapping[str, Any]) -> None:
         """Keep one feature; it is on disk when this returns.
