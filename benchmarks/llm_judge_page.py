@@ -139,8 +139,8 @@ def steering_blocks(found: Record, model: str) -> list[str]:
         f"{len(found['features'])} of the run's features, drawn at random, steered at KL 0.15 and "
         f"0.5 nats, both signs, two continuations of 16 tokens each: {found['texts']} "
         f"continuations, of which {model} left {found['not_judged']} without a score. Every judge "
-        "rates the same ones for the features' offline labels. Spearman's rank correlation; intervals draw "
-        "features, and are too narrow with fewer than ten.",
+        "rates the same ones for the features' offline labels. Spearman's rank correlation; "
+        "intervals draw features, and are too narrow with fewer than ten.",
         markdown_table(["judges", "of", "correlation", "texts"], rows, words=("judges", "of")),
         "Mean ratings, 0 to 2:",
         markdown_table(["judge", "concept", "fluency", "score"], means, words=("judge",)),

@@ -3,15 +3,20 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from cofire.activations import Activations
 from cofire.dictionary import Dictionary
+from cofire.evaluation.described import DescribedFeature, describe_features
 from cofire.evaluation.judging import Judge
 from cofire.evaluation.steered import SteeredFeature
 from cofire.evaluation.steering_records import SteeringSettings
+from cofire.interpret.llm_labels import FeatureLabel, LabelKind, label_features
+from cofire.interpret.reading import read_features
+from cofire.jobs.steering import steer_dictionary
 from cofire.jobs.unsteered import UnsteeredTexts
 from cofire.llm import ChatModel
 from cofire.models import LanguageModel
@@ -20,11 +25,6 @@ from cofire.store.compare_folder import CellFolder
 from cofire.store.label_table import SCHEMA
 from cofire.store.steering_results import UnfinishedSteering, settings_record
 from cofire.store.steering_tables import steering_tables
-
-if TYPE_CHECKING:  # records of features take a while to import
-    from cofire.activations import Activations
-    from cofire.evaluation.described import DescribedFeature
-    from cofire.interpret.llm_labels import FeatureLabel
 
 
 @dataclass(frozen=True)
@@ -42,11 +42,11 @@ class Naming:
     def describe(
         self,
         dictionary: Dictionary,
-        activations: "Activations",
+        activations: Activations,
         model: LanguageModel,
         chosen: list[int],
         kind: str,
-    ) -> tuple[list["DescribedFeature"], list["FeatureLabel"]]:
+    ) -> tuple[list[DescribedFeature], list[FeatureLabel]]:
         """What some features are said to be, and the labels that the language model wrote.
 
         A feature whose label is missing keeps its offline description; away from MLP neurons, where
@@ -59,16 +59,14 @@ class Naming:
             chosen: which features.
             kind: ``input`` or ``output``.
         """
-        from cofire.evaluation.described import describe_features
-        from cofire.interpret.llm_labels import label_features
-        from cofire.interpret.reading import read_features
-
         shown: dict[str, Any] = {} if self.model is not None else {"n_contexts": 1, "window": 1}
         read = read_features(dictionary, activations, model, **shown)
         features = [read[feature] for feature in chosen]
         if self.model is None:
             return describe_features(features, kind=kind), []
-        by = "output" if kind == "output" and any(one.vocabulary for one in features) else "input"
+        by: LabelKind = (
+            "output" if kind == "output" and any(one.vocabulary for one in features) else "input"
+        )
         labels = label_features(features, self.model, kind=by, prompts=self.prompts)
         found = describe_features(features, kind=kind, labels=[one.label for one in labels])
         return found, labels
@@ -93,7 +91,7 @@ class CellSteering:
         folder: CellFolder,
         model: LanguageModel,
         dictionary: Dictionary,
-        described: list["DescribedFeature"],
+        described: list[DescribedFeature],
         progress: Progress,
     ) -> tuple[dict[str, pa.Table], dict[str, Any]]:
         """Tables and figures of a cell's steered features.
@@ -104,8 +102,6 @@ class CellSteering:
         Raises:
             CofireError: when the judge cannot answer at all.
         """
-        from cofire.jobs.steering import steer_dictionary
-
         judge = None if self.judge is None else self.judge()
         unfinished, key = UnfinishedSteering(folder.path), settings_record(self.settings)
         about = {one.feature: one for one in described}
@@ -145,13 +141,13 @@ class CellSteering:
         UnfinishedSteering(folder.path).remove()
 
 
-def label_tables(labels: list["FeatureLabel"]) -> dict[str, pa.Table]:
+def label_tables(labels: list[FeatureLabel]) -> dict[str, pa.Table]:
     """The table of labels; none when no language model wrote any."""
     records = [asdict(one) for one in labels]
     return {"labels": pa.Table.from_pylist(records, schema=SCHEMA)} if records else {}
 
 
-def label_figures(naming: Naming, labels: list["FeatureLabel"]) -> dict[str, Any]:
+def label_figures(naming: Naming, labels: list[FeatureLabel]) -> dict[str, Any]:
     """Who wrote labels, and how many are missing; empty when no language model was asked."""
     if naming.model is None:
         return {}

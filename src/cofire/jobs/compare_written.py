@@ -3,21 +3,19 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from cofire.dictionary import Dictionary
+from cofire.evaluation.described import DescribedFeature
 from cofire.evaluation.detection import detect
 from cofire.evaluation.detection_records import Protocol
 from cofire.evaluation.detection_sentences import written_corpus, written_sentences
 from cofire.interpret.llm_labels import LabelSentences, write_sentences
 from cofire.llm import ChatModel
 from cofire.models import CaptureSettings, LanguageModel, capture_activations
-
-if TYPE_CHECKING:
-    from cofire.evaluation.described import DescribedFeature
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ class Writing:
         self,
         model: LanguageModel,
         dictionary: Dictionary,
-        described: Sequence["DescribedFeature"],
+        described: Sequence[DescribedFeature],
         *,
         protocol: Protocol,
         seed: int,
