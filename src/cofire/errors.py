@@ -14,7 +14,7 @@ class DataError(CofireError, ValueError):
 
 
 class ModelError(CofireError):
-    """A model cannot be loaded, or has no site of the kind that was asked for."""
+    """A model cannot be loaded, gives no answer, or has no site of the kind that was asked for."""
 
 
 class StoreError(CofireError):

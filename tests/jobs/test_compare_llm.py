@@ -107,13 +107,9 @@ def test_a_model_judges_names_and_writes_and_is_asked_nothing_twice(small):
     assert found["random", "written-auroc", "cosine"]["n"] == 3
     assert 0 <= found["random", "written-auroc", "codes"]["value"] <= 1
     page = write_compare_page(folder).read_text()
-    stages = [
-        folder.cell(cell).figures(stage)
-        for cell in folder.cells
-        for stage in ("steer-2", "written-3")
-    ]
-    named = sum(one["labels"] for one in stages)
-    tested = sum(len(one["features"]) for one in stages[1::2])
+    cells = [folder.cell(cell) for cell in folder.cells]
+    tested = sum(len(one.figures("written-3")["features"]) for one in cells)
+    named = tested + sum(one.figures("steer-2")["labels"] for one in cells)
     for words in (
         "Detection on written sentences",
         f'<dd dir="auto">{MODEL}, ',
