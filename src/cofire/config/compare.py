@@ -131,7 +131,8 @@ class CompareConfig(LlmConfig, CaptureConfig, ListingConfig):
     labels: Literal["offline", "llm"] = Field(
         "offline",
         description="Who says what steered features are: offline (the tokens that fire them or "
-        "that they promote), or llm (the language model is shown their contexts or those tokens).",
+        "that they promote), or llm (the language model is shown their contexts or those tokens; "
+        "where it gives no label, the offline one stays).",
     )
     judge: Literal["words", "sentences", "llm", "local", "none"] = Field(
         "words",
