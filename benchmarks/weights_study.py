@@ -29,6 +29,7 @@ from cofire.models.tokens import tokenize
 from cofire.report import write_weights_pages
 from cofire.site import parse_layers
 from cofire.store import Run
+from cofire.store.archive import write_atomically
 from cofire.store.weights_folder import WeightsFolder
 from cofire.weights.attention import HeadBehaviour, behaviour_on_repeats, behaviour_on_texts
 from cofire.weights.decompositions import Decomposition
@@ -109,17 +110,23 @@ def main() -> None:
 
 
 def removed(folder: WeightsFolder, heads: list[HeadRecord], work: Path) -> list[HeadRecord]:
-    """Remove components of the heads that copy, suppress and look for repeats the most."""
+    """Remove components of the heads that copy, suppress and look for repeats the most.
+
+    Kept after every head, so that an interrupted study goes on with the next one.
+    """
     done = work / "removed.json"
-    if done.exists():
-        return [HeadRecord.from_record(one) for one in json.loads(done.read_text("utf-8"))]
+    kept = json.loads(done.read_text("utf-8")) if done.exists() else []
+    found = {one.name: one for one in map(HeadRecord.from_record, kept)}
     chosen = outstanding(heads)
+    left = [one for one in chosen if one.name not in found]
+    if not left:
+        return [found[one.name] for one in chosen]
     model = load_model(MODEL)
     vocabulary = Vocabulary.of(model)
     ids = sentences(model, ABLATION_TEXTS)
-    found = []
     with TerminalProgress().task("Removing components", len(chosen), "head") as advance:
-        for one in chosen:
+        advance(len(chosen) - len(left))
+        for one in left:
             factors = folder.factors(one.layer, one.head)
             made = {
                 method: Decomposition(
@@ -131,10 +138,16 @@ def removed(folder: WeightsFolder, heads: list[HeadRecord], work: Path) -> list[
                 )
                 for method, (mixing, components) in factors.items()
             }
-            found.append(ablated(one, made, model, ids, vocabulary, ABLATED_COMPONENTS))
+            found[one.name] = ablated(one, made, model, ids, vocabulary, ABLATED_COMPONENTS)
+            keep(done, [each.record() for each in found.values()])
             advance(1)
-    done.write_text(json.dumps([one.record() for one in found]), encoding="utf-8")
-    return found
+    return [found[one.name] for one in chosen]
+
+
+def keep(path: Path, found: Any) -> None:
+    """Keep figures so that an interrupt leaves what there was."""
+    text = json.dumps(found) + "\n"
+    write_atomically(path, lambda file: file.write_bytes(text.encode("utf-8")))
 
 
 def behaviour_of(work: Path) -> dict[str, Any]:
@@ -153,7 +166,7 @@ def behaviour_of(work: Path) -> dict[str, Any]:
         "texts": {**grids(behaviour_on_texts(*parts, texts)), "n_texts": len(texts)},
         "fan_out": float(vocabulary.fan_out(directions).mean()),
     }
-    done.write_text(json.dumps(found) + "\n", encoding="utf-8")
+    keep(done, found)
     return found
 
 
