@@ -35,7 +35,9 @@ from cofire.weights.attention import HeadBehaviour, behaviour_on_repeats, behavi
 from cofire.weights.decompositions import Decomposition
 from cofire.weights.head_record import HeadRecord
 from cofire.weights.heads import Vocabulary, ablated
-from weights_page import Study, outstanding, page
+from weights_induction import induction_study
+from weights_page import page
+from weights_page_study import Study, outstanding
 
 MODEL = "gemma-3-270m"
 N_LAYERS = 18
@@ -93,12 +95,14 @@ def main() -> None:
     heads = folder.heads()
     tried = timed("components removed", lambda: removed(folder, heads, options.folder))
     behaviour = timed("behaviour of heads", lambda: behaviour_of(options.folder))
+    induction = timed("passages that come twice", lambda: induction_of(options.folder))
     asked = "" if options.layers == "all" else f" --layers {options.layers}"
     study = Study(
         heads=heads,
         tried=tried,
         manifest=dict(folder.manifest),
         behaviour=behaviour,
+        induction=induction,
         seconds=seconds,
         command=f"python benchmarks/weights_study.py{asked}",
         most_removed=ABLATED_COMPONENTS,
@@ -168,6 +172,13 @@ def behaviour_of(work: Path) -> dict[str, Any]:
     }
     keep(done, found)
     return found
+
+
+def induction_of(work: Path) -> dict[str, Any]:
+    """What heads do where a passage comes twice, kept after every step."""
+    done = work / "induction.json"
+    found = dict(json.loads(done.read_text("utf-8"))) if done.exists() else {}
+    return induction_study(lambda: load_model(MODEL), found, lambda record: keep(done, record))
 
 
 def sentences(model: LanguageModel, n: int) -> list[tuple[int, ...]]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -23,6 +24,7 @@ from cofire.weights.decompositions import Decomposition
 from cofire.weights.head_record import HeadRecord
 from cofire.weights.nulls import AgainstNull
 from cofire.weights.verdict import PATTERNS
+from hostile_text import HOSTILE
 
 
 @pytest.fixture
@@ -58,6 +60,9 @@ def test_every_head_is_written_down(done, tiny_folder):
         assert len(record.of_method("ica")) == 3
         assert record.copying is not None
         assert record.induction is not None
+        assert record.on_texts is not None
+        assert record.on_texts.texts == 87  # of 259 held-out sentences every third, 100 at most
+        assert record.on_texts.examples
         for line in record.of_method("svd"):
             assert line.operation in ("copy", "suppress", "transform")
             assert line.reads
@@ -166,6 +171,70 @@ def test_heads_that_stand_out_are_easy_to_find(done, tmp_path):
     assert "stands out: copies, induction-like" in page
 
 
+def unwatched(done: WeightsFolder, place: Path) -> WeightsFolder:
+    """A copy of a folder from before heads were watched."""
+    folder = WeightsFolder.open(shutil.copytree(done.path, place))
+    for record in folder.heads():
+        folder.add_to_head(replace(record, on_texts=None))
+    folder.write_tables()
+    return folder
+
+
+def page_of(folder: WeightsFolder, record: HeadRecord) -> str:
+    """The page of a head."""
+    write_weights_pages(folder)
+    return (folder.path / f"heads/{record.layer}-{record.head}.html").read_text(encoding="utf-8")
+
+
+def test_what_a_head_does_on_text_stands_on_its_page(done):
+    record = done.heads()[0]
+    page = page_of(done, record)
+    section = page[page.index("On real text") : page.index("SVD</h2>")]
+    on_texts = record.on_texts
+    assert f"{on_texts.tokens} tokens of {on_texts.texts} texts" in section
+    for example in on_texts.examples:
+        assert escape(example.text) in section
+        for _, _, attention in example.pairs:
+            assert f"{attention:.2f}" in section
+    lines = pq.read_table(done.path / "heads.parquet").to_pylist()
+    assert lines[0]["text_previous"] == on_texts.previous
+    assert lines[0]["text_copying"] == on_texts.copying
+    overview = (done.path / "weights.html").read_text(encoding="utf-8")
+    assert "Attention to the token before, on text" in overview
+    assert "Raises what it looks at, on text" in overview.replace("raises", "Raises")
+
+
+def test_a_folder_without_it_opens_and_the_same_command_adds_it(done, tiny_folder, tmp_path):
+    folder = unwatched(done, tmp_path / "ov")
+    record = folder.heads()[0]
+    assert "Not measured: run the command that made this folder again" in page_of(folder, record)
+    assert pq.read_table(folder.path / "heads.parquet")["text_first"].null_count == len(done.wanted)
+    config = WeightsConfig(
+        model=str(tiny_folder), n_components=3, seeds=4, draws=3, ablate=1, output=folder.path
+    )
+    again = jobs.weights(config)
+    assert again.heads() == done.heads()  # the time it took and all other figures are kept
+
+
+def test_other_texts_only_watch_the_heads_again(done, tiny_folder, tmp_path):
+    folder = WeightsFolder.open(shutil.copytree(done.path, tmp_path / "ov"))
+    own = tmp_path / "own.jsonl"
+    texts = ["The goat ate its rope.", *(one for one in HOSTILE if one.strip())]
+    own.write_text("\n".join(json.dumps({"text": one}) for one in texts), encoding="utf-8")
+    config = WeightsConfig(
+        model=str(tiny_folder), n_components=3, seeds=4, draws=3, ablate=1, output=folder.path,
+        data=str(own),
+    )  # fmt: skip
+    again = jobs.weights(config)
+    for before, after in zip(done.heads(), again.heads(), strict=True):
+        assert after.on_texts.data == str(own)
+        assert after.on_texts.fingerprint != before.on_texts.fingerprint
+        assert replace(after, on_texts=before.on_texts) == before
+        page = page_of(again, after)
+        for attack in ("<script>alert", "<img src", "\u202e"):
+            assert attack not in page
+
+
 def test_runs_lists_it(done):
     (record,) = catalogue(done.path.parent)
     assert record["kind"] == "weights"
@@ -257,6 +326,7 @@ def test_other_matrices(settings, matrix):
     assert (record.head is None) == matrix.startswith("mlp")
     assert record.copying is None
     assert record.evidence.samples == ("rows" if matrix == "mlp-out" else "columns")
+    assert (record.on_texts is None) == matrix.startswith("mlp")
     write_weights_pages(folder)
 
 
@@ -270,6 +340,8 @@ def test_other_matrices(settings, matrix):
         ({"n_components": 5000}, "--n-components is 5000"),
         ({"matrix": "mlp-in", "ablate": "1"}, "--ablate takes components out of W_OV"),
         ({"matrix": "mlp-out", "heads": "1"}, "belongs to layers and not to heads"),
+        ({"matrix": "mlp-out", "data": "own.txt"}, "leave --data and --text-column out"),
+        ({"data": "absent.txt"}, "absent.txt"),
     ],
 )
 def test_bad_input_is_one_sentence(settings, change, message, capsys):
@@ -284,7 +356,7 @@ def test_bad_input_is_one_sentence(settings, change, message, capsys):
         "-k",
         str(given["n_components"]),
     ]
-    for name in ("heads", "methods", "matrix", "ablate"):
+    for name in ("heads", "methods", "matrix", "ablate", "data"):
         if name in change:
             words += [f"--{name}", change[name]]
     assert main([*words, "-o", str(given["output"])]) == 2

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from cofire import jobs
@@ -20,6 +21,7 @@ from cofire.evaluation.steered import Steered, SteeredCell, SteeredFeature, Stee
 from cofire.evaluation.steering_records import SteeringCell, SteeringSettings
 from cofire.store import CompareFolder, Run
 from cofire.store.steering_results import write_steering
+from cofire.store.weights_folder import WeightsFolder
 
 STEERED = 1
 """The feature of the first layer that was steered."""
@@ -60,7 +62,7 @@ def make_lone_results(model: Path, folder: Path) -> list[Path]:
 
 
 def _half_weights(done: Path) -> Path:
-    """What is on disk when half of the matrices are done: no tables yet."""
+    """What is on disk when half of the matrices are done: no tables yet, nothing on texts."""
     half = Path(shutil.copytree(done, done.with_name("weights-half")))
     manifest = json.loads((half / "manifest.json").read_text())
     heads = [part for part in manifest["parts"] if part.startswith("heads/")]
@@ -68,6 +70,9 @@ def _half_weights(done: Path) -> Path:
         del manifest["parts"][part]
         (half / part).unlink()
     (half / "manifest.json").write_text(json.dumps(manifest))
+    folder = WeightsFolder.open(half)
+    for head in folder.heads():  # as in folders of before heads were watched on texts
+        folder.add_to_head(replace(head, on_texts=None))
     return half
 
 

@@ -213,6 +213,23 @@ def test_a_head_is_chosen_in_the_table_of_all(desk: PageVisit, alone: list[Path]
 
 
 @pytest.mark.browser
+def test_what_a_head_does_on_text_stands_on_its_page(desk: PageVisit, alone: list[Path]) -> None:
+    head = WeightsFolder.open(half_of(alone, "weights")).heads()[0]
+    assert head.on_texts is not None
+    page = desk.open(f"/weights?result=weights&matrix={head.layer}-{head.head}")
+    section = page.locator(".on-text")
+    expect(section).to_contain_text(f"{head.on_texts.tokens} tokens of {head.on_texts.texts} texts")
+    shown = section.locator(".looks li")
+    expect(shown).to_have_count(len(head.on_texts.examples))
+    expect(shown.first).to_contain_text(head.on_texts.examples[0].text)
+    expect(shown.first.locator(".pair")).to_have_count(len(head.on_texts.examples[0].looks))
+    page.get_by_label("Figure").select_option("text_previous")
+    expect(page.locator(".heatmap caption")).to_contain_text("text_previous")
+    older = desk.open("/weights?result=weights-half")
+    expect(older.locator("main")).to_contain_text("Not measured: run the command")
+
+
+@pytest.mark.browser
 def test_steering_of_a_feature_stands_on_its_page(desk: PageVisit) -> None:
     page = desk.open(f"/runs/tiny/0/features/{STEERED}")
     detail = page.locator("#detail")

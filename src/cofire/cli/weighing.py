@@ -26,6 +26,8 @@ def weights(config: WeightsConfig) -> None:
                 "roles": line["roles"],
                 "copying": line["copying"],
                 "induction": line["induction"],
+                "before, text": line["text_previous"],
+                "copies, text": line["text_copying"],
                 "stable ICA": line["stable"],
                 "rank": line["effective_rank"],
                 "SVD error": line["error_svd"],

@@ -15,9 +15,10 @@ class WeightsConfig(ListingConfig):
     Every matrix is decomposed by SVD, ICA, NMF of its magnitudes and semi-NMF, all with the same
     number of components. Every figure is held against matrices without structure; ICA is run many
     times and only components that come back count. For W_OV each component is read through the
-    vocabulary: copy, suppress or transform. The result is a folder with pages (weights.html and
-    one a head), tables (heads.parquet, components.parquet), verdicts.json and the factors. Finished
-    heads are kept; with the same command an interrupted run goes on.
+    vocabulary: copy, suppress or transform. Every head is watched on texts: where it looks and what
+    it raises. The result is a folder with pages (weights.html and one a head), tables
+    (heads.parquet, components.parquet), verdicts.json and the factors. Finished heads are kept;
+    with the same command an interrupted run goes on; other --data only watch the heads again.
 
     Examples:
 
@@ -29,6 +30,8 @@ class WeightsConfig(ListingConfig):
         cofire weights ./my-llama --matrix mlp-out --layers 4 -k 32 --seeds 40
 
         cofire weights gemma-3-270m --layers 9 --features runs/mlp-features
+
+        cofire weights gemma-3-270m --layers 9 --data reviews.csv
     """
 
     takes_file: ClassVar[bool] = True
@@ -36,6 +39,15 @@ class WeightsConfig(ListingConfig):
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="MODEL")] = Field(
         "gemma-3-270m",
         description="Model: a hub id, a local folder, a .gguf file, or gemma-3-270m.",
+    )
+    data: str = Field(
+        "concepts",
+        description="Texts on which heads are watched, the held-out ones where there are any: "
+        "concepts (bundled), a .json/.jsonl/.csv/.tsv/.parquet/.txt file, - for standard input, or "
+        "a hub dataset as owner/name.",
+    )
+    text_column: str | None = Field(
+        None, description="Column of the text, when not text or prompt."
     )
     matrix: Literal["ov", "qk", "mlp-in", "mlp-gate", "mlp-out"] = Field(
         "ov",

@@ -2,11 +2,13 @@
 
 import logging
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cofire.config import WeightsConfig
-from cofire.data import bundled_concepts
+from cofire.corpus import Corpus
+from cofire.data import bundled_concepts, load_corpus
 from cofire.device import resolve_device
 from cofire.errors import InputError, StoreError
 from cofire.interpret.carrying import carry_to_residual
@@ -23,20 +25,28 @@ from cofire.weights.alignment import ResidualFeatures
 from cofire.weights.attention import HeadBehaviour, behaviour_on_repeats
 from cofire.weights.examination import Settings
 from cofire.weights.heads import OF_HEADS, Vocabulary, ablated, read_head, weight_matrix
+from cofire.weights.on_texts import OnTexts
+from cofire.weights.watching import watch_heads
 
 _logger = logging.getLogger(__name__)
 
 _ABLATION_TEXTS = 12
 _REPEATED = 48  # random tokens that come twice, to find heads that look for repeats
 
-# Settings that say where to compute or print, or which heads, and not what is done to each.
+# Settings that say where to compute or print, which heads, or on which texts they are watched, and
+# not how matrices are taken apart. Every head says which texts it was watched on.
 _CIRCUMSTANCE = frozenset(
-    {"model", "output", "device", "layers", "heads", "as_json", "as_csv", "as_table"}
+    {
+        *("model", "output", "device", "layers", "heads", "data", "text_column"),
+        *("as_json", "as_csv", "as_table"),
+    }
 )
 
 
 def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder:
     """Take weight matrices of a model apart; go on with what was begun earlier.
+
+    Heads that were finished without being watched on these texts are watched, and else kept.
 
     Args:
         config: what to do; ``output`` defaults to a telling name under ``runs/``.
@@ -48,6 +58,9 @@ def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder
     """
     settings = examination_settings(config)
     _check_matrix(config)
+    corpus = None
+    if config.matrix in OF_HEADS:  # texts first: a mistake there should not cost a model load
+        corpus = load_corpus(config.data, text_column=config.text_column)
     features = _Features(config.features)
     with progress.task(f"Loading {config.model}", None, "") as advance:
         model = load_model(config.model, device=config.device, dtype=config.dtype)
@@ -62,15 +75,32 @@ def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder
         )
     folder = _open(config, model, wanted)
     left = [one for one in wanted if not folder.holds(*one)]
-    if not left:
+    unwatched = [] if corpus is None else _unwatched(folder, corpus)
+    if not left and not unwatched:
         folder.write_tables()  # verdicts by the rules of this version
         return folder
     vocabulary = None
     behaviour: HeadBehaviour | None = None
+    on_texts: dict[tuple[int, int], OnTexts] = {}
     texts: list[tuple[int, ...]] = []
-    if config.matrix == "ov":
+    if corpus is not None:
         with progress.task("Reading the vocabulary", None, "") as advance:
             vocabulary = Vocabulary.of(model, config.tokens)
+            advance(1)
+        on_texts = watch_heads(
+            model,
+            vocabulary.reader,
+            vocabulary.statistics,
+            corpus,
+            data=config.data,
+            layers={layer for layer, _ in [*left, *unwatched]},
+            progress=progress,
+        )
+        for layer, head in unwatched:
+            record = replace(folder.head(layer, head), on_texts=on_texts[layer, head])
+            folder.add_to_head(record)
+    if config.matrix == "ov" and vocabulary is not None and left:
+        with progress.task("Random tokens that come twice", None, "") as advance:
             longest = (model.context_length or 2 * _REPEATED + 1) - 1
             behaviour = behaviour_on_repeats(
                 model,
@@ -97,6 +127,7 @@ def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder
                     writing=features.of_columns(config.matrix, layer, model),
                     induction=_score(behaviour, "induction", layer, head),
                     previous_token=_score(behaviour, "previous", layer, head),
+                    on_texts=None if head is None else on_texts.get((layer, head)),
                 )
                 if vocabulary is not None and texts:
                     record = ablated(record, made, model, texts, vocabulary, config.ablate)
@@ -126,6 +157,16 @@ def examination_settings(config: WeightsConfig) -> Settings:
     )
 
 
+def _unwatched(folder: WeightsFolder, corpus: Corpus) -> list[tuple[int, int]]:
+    """Finished heads that were not watched on these texts."""
+    return [
+        (one.layer, one.head)
+        for one in folder.heads()
+        if one.head is not None
+        and (one.on_texts is None or one.on_texts.fingerprint != corpus.fingerprint)
+    ]
+
+
 def _check_matrix(config: WeightsConfig) -> None:
     """Refuse settings that would mean nothing for the matrix.
 
@@ -140,6 +181,11 @@ def _check_matrix(config: WeightsConfig) -> None:
     if config.matrix not in OF_HEADS and config.heads.strip() != "all":
         raise InputError(
             f"--matrix {config.matrix} belongs to layers and not to heads; leave --heads out."
+        )
+    if config.matrix not in OF_HEADS and (config.data != "concepts" or config.text_column):
+        raise InputError(
+            f"Heads are watched on --data; --matrix {config.matrix} has none: leave --data and "
+            "--text-column out."
         )
 
 

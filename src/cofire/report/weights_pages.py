@@ -8,14 +8,16 @@ from typing import Any
 from markupsafe import Markup
 
 from cofire.errors import StoreError
+from cofire.interpret.wording import readable, visible
 from cofire.report import facts
 from cofire.report.embedding import content_policy, embed_json, rounded, script, stylesheet
 from cofire.report.templating import page_templates
 from cofire.store.archive import write_atomically
 from cofire.store.weights_folder import WeightsFolder, head_line, part_name
-from cofire.weights.head_record import ATTENDING, ONE_CHANNEL, ComponentRecord, HeadRecord
+from cofire.weights.head_record import ATTENDING, ONE_CHANNEL, RAISING, ComponentRecord, HeadRecord
 from cofire.weights.measure_list import WEIGHT_MEASURES
 from cofire.weights.nulls import AgainstNull
+from cofire.weights.on_texts import NOT_WATCHED, OnTexts
 from cofire.weights.verdict import NOT_ESTABLISHED, PATTERNS, of_layer
 
 PAGE = "weights.html"
@@ -59,7 +61,7 @@ class Standing:
     """Heads that stand out in one way.
 
     Attributes:
-        role: of ``HeadRecord.roles``.
+        role: in words; mostly of ``HeadRecord.roles``.
         rule: when a head has it, in words.
         heads: those that have it, the clearest first, with the score.
     """
@@ -134,6 +136,7 @@ def render_overview(folder: WeightsFolder, heads: Sequence[HeadRecord]) -> str:
             environment=facts.environment(manifest),
             licences=facts.licence_notes(manifest),
             measures=WEIGHT_MEASURES,
+            not_watched=NOT_WATCHED,
             caveat=NOT_ESTABLISHED,
             file=lambda one: f"{part_name(one.layer, one.head)}.html",
             version=manifest.get("cofire_version"),
@@ -164,6 +167,8 @@ def render_head_page(folder: WeightsFolder, heads: Sequence[HeadRecord], place: 
             name=head_title,
             patterns=PATTERNS,
             figures=_figures(head),
+            examples=_examples(head.on_texts),
+            not_watched=NOT_WATCHED,
             methods=[(method, _METHODS[method], _ordered(head, method)) for method in methods],
             one_channel=ONE_CHANNEL,
             caveat=NOT_ESTABLISHED,
@@ -219,7 +224,7 @@ def _figures(head: HeadRecord) -> list[tuple[str, AgainstNull, str]]:
 def _standing(heads: Sequence[HeadRecord]) -> list[Standing]:
     """The heads of each role; empty where scores of heads were not measured."""
     if all(one.copying is None and one.induction is None for one in heads):
-        return []
+        return _standing_on_texts(heads)
 
     def of(role: str, rule: str, score: Callable[[HeadRecord], float]) -> Standing:
         own = [one for one in heads if role in one.roles]
@@ -243,6 +248,46 @@ def _standing(heads: Sequence[HeadRecord]) -> list[Standing]:
             lambda one: one.induction or 0.0,
         ),
         of("previous-token", f"{share} on the token before", lambda one: one.previous_token or 0.0),
+        *_standing_on_texts(heads),
+    ]
+
+
+def _standing_on_texts(heads: Sequence[HeadRecord]) -> list[Standing]:
+    """Heads by what they do on texts; empty where none was watched."""
+    known = [(one, one.on_texts) for one in heads if one.on_texts is not None]
+    if not known:
+        return []
+
+    def of(words: str, rule: str, score: Callable[[OnTexts], float | None]) -> Standing:
+        found = [(one, score(on_texts)) for one, on_texts in known]
+        own = [(one, value) for one, value in found if value is not None]
+        return Standing(words, rule, tuple(sorted(own, key=lambda pair: pair[1], reverse=True)))
+
+    def from_on(score: float | None, limit: float) -> float | None:
+        return score if score is not None and score >= limit else None
+
+    return [
+        of(
+            "looks at the token before, on text",
+            f"{ATTENDING:.0%} of its attention",
+            lambda one: from_on(one.previous, ATTENDING),
+        ),
+        of(
+            "raises what it looks at, on text",
+            f"by {RAISING:g} standard deviations",
+            lambda one: from_on(one.copying, RAISING),
+        ),
+    ]
+
+
+def _examples(on_texts: OnTexts | None) -> list[tuple[str, list[tuple[str, str, float]]]]:
+    """Texts, and the pairs of tokens that a head joins in them, as they can be shown."""
+    return [
+        (
+            readable(example.text),
+            [(visible(one), visible(other), value) for one, other, value in example.pairs],
+        )
+        for example in ([] if on_texts is None else on_texts.examples)
     ]
 
 
@@ -252,6 +297,10 @@ def _shown(lines: Sequence[dict[str, Any]]) -> list[Shown]:
         ("copying", "Copying score", -1.0, 1.0),
         ("induction", "Induction score", 0.0, 1.0),
         ("previous_token", "Attention to the token before", 0.0, 1.0),
+        ("text_previous", "Attention to the token before, on text", 0.0, 1.0),
+        ("text_first", "Attention to the first token, on text", 0.0, 1.0),
+        ("text_itself", "Attention of a token to itself, on text", 0.0, 1.0),
+        ("text_copying", "Raises what it looks at, on text (sd)", None, None),
         ("stable", "Stable ICA components", 0.0, None),
         ("negentropy_excess", "Negentropy beyond the null", None, None),
         ("parts_fit", "NMF parts beyond the null", None, None),

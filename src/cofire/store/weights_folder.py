@@ -3,8 +3,9 @@
 Layout, format version 1::
 
     manifest.json                  settings, model, matrices asked for, hardware, checksums
-    heads/9-2.json                 everything about head 2 of layer 9: figures, nulls; its verdict
-                                   is for other readers, cofire decides it anew from the figures
+    heads/9-2.json                 everything about head 2 of layer 9: figures, nulls, what it does
+                                   on texts; its verdict is for other readers, cofire decides it
+                                   anew from the figures
     heads/9-2.safetensors          mixing.METHOD [rows features], components.METHOD
                                    [features channels] of every method
     heads.parquet                  one line a head
@@ -32,6 +33,9 @@ from cofire.weights.head_record import ComponentRecord, HeadRecord
 
 FORMAT = "cofire-weights"
 FORMAT_VERSION = 1
+
+TEXT_SCORES = ("previous", "first", "itself", "copying")
+"""What is told of every head on texts, see ``OnTexts``; ``text_`` before them in the table."""
 
 HEADS, COMPONENTS, VERDICTS = "heads.parquet", "components.parquet", "verdicts.json"
 
@@ -150,9 +154,22 @@ class WeightsFolder:
             for method, one in made.items()
             for side in ("mixing", "components")
         }
-        text = json.dumps(record.record(), ensure_ascii=False, allow_nan=False) + "\n"
         self._archive.write(f"{name}.safetensors", partial(save_file, tensors))
-        self._archive.write(f"{name}.json", lambda file: file.write_bytes(text.encode("utf-8")))
+        self._write_record(record)
+
+    def add_to_head(self, record: HeadRecord) -> None:
+        """Put a record with more figures in place of that of a finished matrix.
+
+        Raises:
+            StoreError: when the matrix is not finished, or the disk is full.
+        """
+        self._archive.file(f"{part_name(record.layer, record.head)}.safetensors")
+        self._write_record(record)
+
+    def _write_record(self, record: HeadRecord) -> None:
+        text = json.dumps(record.record(), ensure_ascii=False, allow_nan=False) + "\n"
+        file = f"{part_name(record.layer, record.head)}.json"
+        self._archive.write(file, lambda path: path.write_bytes(text.encode("utf-8")))
         self._archive.save()
 
     def write_tables(self) -> None:
@@ -217,7 +234,7 @@ class WeightsFolder:
 def head_line(one: HeadRecord) -> dict[str, Any]:
     """One line of ``heads.parquet``, also what listings print."""
     evidence, ica, parts = one.evidence, one.evidence.independence, one.evidence.parts
-    spectrum = evidence.spectrum
+    spectrum, on_texts = evidence.spectrum, one.on_texts
     return {
         "layer": one.layer,
         "head": one.head,
@@ -229,6 +246,7 @@ def head_line(one: HeadRecord) -> dict[str, Any]:
         "copying_z": None if one.copying is None else one.copying.z,
         "induction": one.induction,
         "previous_token": one.previous_token,
+        **{f"text_{name}": getattr(on_texts, name, None) for name in TEXT_SCORES},
         "effective_rank": spectrum.effective_rank.value,
         "participation_ratio": spectrum.participation_ratio.value,
         "top_ratio": spectrum.top_ratio,

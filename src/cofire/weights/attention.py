@@ -17,8 +17,9 @@ copying         how far a head raises the logits of the tokens it attends to: th
 ==============  ==============================================================================
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -28,10 +29,19 @@ from cofire.errors import InputError
 from cofire.models import LanguageModel, read_patterns
 from cofire.models.batching import pad, plan_batches
 from cofire.models.weights import value_matrices
+from cofire.progress import SILENT, Progress
 from cofire.types import Float, Int, Tensor
 from cofire.weights.tokens import TokenReader, TokenStatistics
 
 HeadGrid = ArrayFloat[np.ndarray, "layers heads"]
+
+Watch: TypeAlias = Callable[
+    [int, Sequence[int], Float[Tensor, "batch heads position _"]],
+    None,
+]
+"""Gets the layer, the numbers of the texts of a batch, and the attention of its heads from each
+token (third axis) to each token (last axis), 0 to the first token and from tokens not looked from.
+"""
 
 _LEAST_ATTENTION = 1e-3
 """Attention to tokens beside the first, a token on average, below which copying is not measured."""
@@ -111,6 +121,9 @@ def behaviour_on_texts(
     texts: Sequence[Sequence[int]],
     *,
     batch_tokens: int = 1024,
+    layers: Iterable[int] | None = None,
+    watch: Watch | None = None,
+    progress: Progress = SILENT,
 ) -> HeadBehaviour:
     """Scores on texts, given as token ids with the special token in front where the model has one.
 
@@ -120,29 +133,56 @@ def behaviour_on_texts(
         statistics: of its tokens.
         texts: token ids of each text; those of fewer than two tokens are left out.
         batch_tokens: most tokens of a batch.
+        layers: which; None for all that have attention that cofire understands.
+        watch: called for every layer and batch.
+        progress: shown while reading.
 
     Raises:
-        InputError: when no text has two tokens.
+        InputError: when no text has two tokens, or a layer does not exist.
+        ModelError: when a wanted layer's attention is not understood.
     """
-    long_enough = [list(text) for text in texts if len(text) > 1]
-    if not long_enough:
+    numbers = [number for number, text in enumerate(texts) if len(text) > 1]
+    if not numbers:
         raise InputError("No text has two tokens to look from one to the other; give longer texts.")
-    sums = _Sums(model, reader, statistics)
-    for batch in plan_batches([len(text) for text in long_enough], batch_tokens=batch_tokens):
-        ids, mask, _ = pad([long_enough[i] for i in batch], 0, "right", torch.device("cpu"))
-        looking = mask.bool()
-        looking[:, 0] = False
-        sums.add(ids, mask, looking)
+    sums = _Sums(model, reader, statistics, None if layers is None else sorted(set(layers)))
+    lengths = [len(texts[number]) for number in numbers]
+    with progress.task("Watching heads", len(numbers), "text") as advance:
+        for batch in plan_batches(lengths, batch_tokens=batch_tokens):
+            own = [numbers[place] for place in batch]
+            ids, mask, _ = pad([texts[one] for one in own], 0, "right", torch.device("cpu"))
+            looking = mask.bool()
+            looking[:, 0] = False
+            sums.add(ids, mask, looking, numbers=own, watch=watch)
+            advance(len(batch))
     return sums.behaviour()
+
+
+def attention_back(
+    pattern: Float[Tensor, "batch heads position _"], back: int | Int[Tensor, "position"]
+) -> Float[Tensor, "batch heads position"]:
+    """Attention from each token to the place so many tokens before it, the first where none is.
+
+    Args:
+        pattern: attention from each token (third axis) to each token (last axis).
+        back: how many, for all tokens or for each.
+    """
+    place = torch.arange(pattern.shape[2], device=pattern.device)
+    target = (place - back).clamp(min=0)
+    return pattern.gather(3, target[None, None, :, None].expand(*pattern.shape[:3], 1))[..., 0]
 
 
 class _Sums:
     """Sums over tokens of what heads do, layer by layer."""
 
     def __init__(
-        self, model: LanguageModel, reader: TokenReader, statistics: TokenStatistics
+        self,
+        model: LanguageModel,
+        reader: TokenReader,
+        statistics: TokenStatistics,
+        layers: Sequence[int] | None = None,
     ) -> None:
         self._model = model
+        self._layers = layers
         self._reader = reader
         self._statistics = statistics
         self._sums: dict[int, dict[str, Tensor]] = {}
@@ -157,6 +197,8 @@ class _Sums:
         looking: Tensor,
         *,
         repeat: int | None = None,
+        numbers: Sequence[int] = (),
+        watch: Watch | None = None,
     ) -> None:
         """Read one batch.
 
@@ -165,6 +207,8 @@ class _Sums:
             mask: 1 for tokens.
             looking: True at the tokens that are looked from.
             repeat: after how many tokens the sequence comes again.
+            numbers: of the texts of the batch.
+            watch: called for every layer.
         """
         self._n += int(looking.sum())
         self._repeated = repeat is not None
@@ -179,11 +223,7 @@ class _Sums:
 
             def at(back: int | Tensor) -> Tensor:
                 """Σ over tokens of the attention to the place so far back, by head."""
-                target = (place - back).clamp(min=0)
-                seen = pattern.gather(3, target[None, None, :, None].expand(*pattern.shape[:3], 1))[
-                    ..., 0
-                ]
-                return (seen * weight[:, None]).sum(dim=(0, 2))
+                return (attention_back(pattern, back) * weight[:, None]).sum(dim=(0, 2))
 
             found = {"previous": at(1), "first": at(place), "itself": at(0)}
             if repeat is not None:
@@ -195,6 +235,8 @@ class _Sums:
             effect = effect / spread.clamp_min(1e-30).sqrt()[..., None]
             other = pattern * weight[:, None, :, None]
             other[..., 0] = 0
+            if watch is not None:
+                watch(layer, numbers, other)
             found |= {
                 "raised": (other * effect).sum(dim=(0, 2, 3)),
                 "attended": other.sum(dim=(0, 2, 3)),
@@ -203,7 +245,7 @@ class _Sums:
             for name, value in found.items():
                 sums[name] = sums.get(name, torch.zeros(())) + value.double().cpu()
 
-        read_patterns(self._model, ids, receive, attention_mask=mask)
+        read_patterns(self._model, ids, receive, attention_mask=mask, layers=self._layers)
 
     def behaviour(self) -> HeadBehaviour:
         """Means over the tokens looked from."""

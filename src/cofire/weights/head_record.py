@@ -13,6 +13,7 @@ from cofire.weights.evidence import Evidence
 from cofire.weights.examination import Examination
 from cofire.weights.measures import excess_kurtosis, hoyer_sparsity, negentropy
 from cofire.weights.nulls import BEYOND_Z, AgainstNull
+from cofire.weights.on_texts import OnTexts
 from cofire.weights.verdict import Alignment, Verdict, verdict
 
 ONE_CHANNEL = 0.5
@@ -21,6 +22,10 @@ ONE_CHANNEL = 0.5
 
 ATTENDING = 0.25
 """Share of attention from which a head is said to look for repeats, or at the token before."""
+
+
+RAISING = 0.5
+"""Standard deviations from which a head is said to raise the logits of what it attends to."""
 
 
 @dataclass(frozen=True)
@@ -123,6 +128,7 @@ class HeadRecord:
         previous_token: attention to the token before, likewise.
         alignments: with features, a record a side.
         seconds: time it took.
+        on_texts: what the head does on texts; None where it was not measured.
     """
 
     layer: int
@@ -135,6 +141,7 @@ class HeadRecord:
     previous_token: float | None = None
     alignments: tuple[Alignment, ...] = ()
     seconds: float = 0.0
+    on_texts: OnTexts | None = None
 
     @property
     def name(self) -> str:
@@ -203,6 +210,8 @@ class HeadRecord:
             parts.pop("verdict", None)
             parts["components"] = tuple(_component(one) for one in parts["components"])
             parts["alignments"] = tuple(Alignment(**one) for one in parts["alignments"])
+            if parts.get("on_texts") is not None:
+                parts["on_texts"] = OnTexts.from_record(parts["on_texts"])
             if parts["copying"] is not None:
                 parts["copying"] = AgainstNull(**parts["copying"])
             return cls(**parts)

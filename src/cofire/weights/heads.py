@@ -24,6 +24,7 @@ from cofire.weights.head_record import (
 )
 from cofire.weights.measures import fan_out
 from cofire.weights.nulls import AgainstNull
+from cofire.weights.on_texts import OnTexts
 from cofire.weights.operations import CopyingNull, operations
 from cofire.weights.tokens import TokenReader, TokenStatistics
 from cofire.weights.verdict import Alignment
@@ -102,6 +103,7 @@ def read_head(
     writing: ResidualFeatures | None = None,
     induction: float | None = None,
     previous_token: float | None = None,
+    on_texts: OnTexts | None = None,
 ) -> tuple[HeadRecord, Mapping[str, Decomposition]]:
     """Take one matrix apart and write down everything that is known about its components.
 
@@ -113,6 +115,7 @@ def read_head(
         vocabulary: for W_OV, to read components through the tokens.
         reading, writing: features to match what components read and write.
         induction, previous_token: attention scores of the head, where measured.
+        on_texts: what the head does on texts, where measured.
 
     Raises:
         InputError: for k above the rank.
@@ -144,6 +147,7 @@ def read_head(
         previous_token=previous_token,
         alignments=tuple(alignments),
         seconds=time.perf_counter() - began,
+        on_texts=on_texts,
     )
     return record, examined.decompositions
 

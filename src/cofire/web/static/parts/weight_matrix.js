@@ -1,15 +1,17 @@
-// One weight matrix: its verdict, and the tokens that its components read and write.
+// One weight matrix: its verdict, what its head does on text, and the tokens that its components read
+// and write.
 
 import { h, isolated, loneToken, missing } from "../shared/dom.js";
 import { figure, percent } from "../shared/text.js";
 
 const METHODS = { svd: "SVD", ica: "ICA", nmf: "NMF of |W|", snmf: "semi-NMF" };
 const TOKENS = 5; // of a component at each end
+const NOT_WATCHED = "Not measured: run the command that made this folder again; it adds what its heads do on text and keeps the rest.";
 
 /** The block of a matrix; `load` gives its document. */
 export async function matrixBlock(load, name) {
   const { content } = await load(`heads-${name}`);
-  return h("div", {}, verdict(content), components(content));
+  return h("div", {}, verdict(content), content.head === null ? null : onTexts(content.on_texts), components(content));
 }
 
 function verdict({ verdict: { structure, patterns, caveat } }) {
@@ -31,6 +33,48 @@ function verdict({ verdict: { structure, patterns, caveat } }) {
     ),
     h("p", { class: "note" }, caveat),
   );
+}
+
+/** What a head does on text: mean scores, and where it looks hardest. */
+function onTexts(found) {
+  const title = h("h3", {}, "On real text");
+  if (found === null || found === undefined) return h("section", {}, title, h("p", { class: "note" }, NOT_WATCHED));
+  const amount = (value) => (value === null ? missing("it looks at hardly anything but the first token") : figure(value, 2));
+  const scores = [
+    ["To the token before", found.previous],
+    ["To the first token", found.first],
+    ["To itself", found.itself],
+    ["Raises what it looks at", found.copying],
+  ];
+  return h(
+    "section",
+    { class: "on-text" },
+    title,
+    h(
+      "table",
+      { class: "plain" },
+      h("tbody", {}, scores.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, amount(value))))),
+    ),
+    h(
+      "p",
+      { class: "note" },
+      `Mean attention, 0 to 1, over ${found.tokens} tokens of ${found.texts} texts (`,
+      isolated(found.data),
+      "). Raises: its direct effect on the logit of the token it looks at, in standard deviations over the vocabulary.",
+    ),
+    h("p", {}, "Where it looks hardest, beside the first token:"),
+    h("ul", { class: "looks" }, found.examples.map(example)),
+  );
+}
+
+function example({ tokens, looks }) {
+  const pair = ({ position, attended, attention }) =>
+    h("span", { class: "pair" }, token(tokens[position]), " looks at ", token(tokens[attended]), ` ${figure(attention, 2)}`);
+  return h("li", {}, h("p", { dir: "auto" }, tokens.join("")), h("p", { class: "note" }, looks.map(pair)));
+}
+
+function token(text) {
+  return h("span", { class: "token-name" }, loneToken(text));
 }
 
 function components({ components: found }) {
@@ -87,7 +131,7 @@ function ends(most, least) {
         "div",
         { class: place === 0 ? "tokens-line" : "tokens-line note" },
         place === 0 ? null : "or ",
-        tokens.slice(0, TOKENS).map((token) => h("span", { class: "token-name" }, loneToken(token))),
+        tokens.slice(0, TOKENS).map(token),
       ),
     );
 }
