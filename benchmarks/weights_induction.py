@@ -33,7 +33,8 @@ KINDS = ("random", "twice", "between")
 N_TEXTS = 40
 BETWEEN = 3  # sentences between the two times
 LEAST_TOKENS = 10  # of a sentence
-DRAWS = 8  # sets of other heads
+BLOCK = 8  # texts read before the figures are kept
+DRAWS = 6  # sets of other heads
 MEAN_TEXTS = 120  # training sentences for the mean outputs of heads
 SEED = 0
 
@@ -50,8 +51,7 @@ def induction_study(
         found: what was measured earlier; empty at first.
         keep: called with the record whenever something was added.
     """
-    wanted = [*KINDS, *(f"held {kind}" for kind in KINDS)]
-    if all(name in found for name in wanted):
+    if all(len(found.get(f"held {kind}", [])) == N_TEXTS for kind in KINDS):
         return found
     loaded = model()
     texts = texts_of_kinds(loaded)
@@ -82,10 +82,12 @@ def induction_study(
         ),
     ]
     means = mean_outputs(loaded, sorted({layer for layer, _ in held[2]}))
-    for kind in KINDS:
-        if f"held {kind}" not in found:
-            values = log_probabilities(loaded, texts[kind], held, means, progress=progress)
-            found[f"held {kind}"] = np.round(values, 5).tolist()
+    for kind in ("twice", "random", "between"):
+        done = found.setdefault(f"held {kind}", [])
+        while len(done) < len(texts[kind]):
+            block = texts[kind][len(done) : len(done) + BLOCK]
+            values = log_probabilities(loaded, block, held, means, progress=progress)
+            done += np.round(values, 5).tolist()
             keep(found)
     return found
 

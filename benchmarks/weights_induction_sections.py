@@ -60,7 +60,7 @@ def kind_line(found: Record, scores: dict[str, np.ndarray], kind: str) -> list[A
     means = scores[kind].mean(axis=0)
     held = found.get(f"held {kind}")
     gain = "–"
-    if held is not None:
+    if held:
         values = np.array(held)[:, 0]
         gain = with_interval(estimate_of(values[:, 1] - values[:, 0]))
     looking = int((means >= ATTENDING).sum())
@@ -119,7 +119,7 @@ def holding(found: Record) -> str:
     rows = []
     for kind, name in NAMES.items():
         held = found.get(f"held {kind}")
-        if held is None:
+        if not held:
             continue
         values = np.array(held)
         change = values[:, 1:] - values[:, :1]  # the heads, all that look, sets of others

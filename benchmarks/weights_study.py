@@ -56,6 +56,7 @@ def main() -> None:
     parser.add_argument("--layers", default="all")
     parser.add_argument("-k", type=int, default=16)
     options = parser.parse_args()
+    options.folder = options.folder.resolve()  # what is stored names its inputs so
     progress = TerminalProgress()
     seconds: dict[str, float] = {}
 
