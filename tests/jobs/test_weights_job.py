@@ -13,7 +13,7 @@ import torch
 from cofire import jobs
 from cofire.cli import main
 from cofire.config import WeightsConfig
-from cofire.errors import InputError, StoreError
+from cofire.errors import DataError, InputError, StoreError
 from cofire.jobs import weighing
 from cofire.models import load_model
 from cofire.models.weights import ov
@@ -235,6 +235,11 @@ def test_other_texts_only_watch_the_heads_again(done, tiny_folder, tmp_path):
             assert attack not in page
 
 
+def test_texts_that_are_not_there_are_told_before_a_model_is_loaded(settings):
+    with pytest.raises(DataError, match=r"absent\.txt"):
+        jobs.weights(WeightsConfig(**{**settings, "model": "no-model", "data": "absent.txt"}))
+
+
 def test_runs_lists_it(done):
     (record,) = catalogue(done.path.parent)
     assert record["kind"] == "weights"
@@ -341,7 +346,6 @@ def test_other_matrices(settings, matrix):
         ({"matrix": "mlp-in", "ablate": "1"}, "--ablate takes components out of W_OV"),
         ({"matrix": "mlp-out", "heads": "1"}, "belongs to layers and not to heads"),
         ({"matrix": "mlp-out", "data": "own.txt"}, "leave --data and --text-column out"),
-        ({"data": "absent.txt"}, "absent.txt"),
     ],
 )
 def test_bad_input_is_one_sentence(settings, change, message, capsys):

@@ -65,6 +65,8 @@ def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder
     with progress.task(f"Loading {config.model}", None, "") as advance:
         model = load_model(config.model, device=config.device, dtype=config.dtype)
         advance(1)
+    if config.matrix == "qk" and model.structure.unembedding is None:
+        corpus = None  # what heads raise cannot be told; W_OV is refused below
     wanted = wanted_matrices(config, model)
     first = weight_matrix(model, config.matrix, *wanted[0])
     most = min(first.shape) if not hasattr(first, "left") else first.left.shape[1]
