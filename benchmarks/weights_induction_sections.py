@@ -182,9 +182,15 @@ def sets_that_cost_more(change: np.ndarray) -> str:
 def not_established(found: Record, scores: dict[str, np.ndarray]) -> str:
     """What to keep in mind here."""
     tried = int(np.isfinite(scores["random"].mean(axis=0)).sum())
+    held = any(found.get(f"held {kind}") for kind in NAMES)
+    chosen = (
+        "the heads that are held were chosen on random tokens, not on the sentences"
+        if held
+        else "what the model loses without them, and its gain, are not measured yet"
+    )
     return (
-        f"{tried} heads were scored on each kind of text; the heads that are held were chosen on "
-        "random tokens, not on the sentences. What this does not establish: that these heads alone "
+        f"{tried} heads were scored on each kind of text; {chosen}. What "
+        "this does not establish: that these heads alone "
         "make the gain, since other heads may do so in other ways or stand in for them; that a "
         "head attends there because the token matched and not because of its place, since in one "
         "text all tokens come back after the same distance; that the same heads serve repeats in "
