@@ -98,9 +98,8 @@ def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder
             layers={layer for layer, _ in [*left, *unwatched]},
             progress=progress,
         )
-        for layer, head in unwatched:
-            record = replace(folder.head(layer, head), on_texts=on_texts[layer, head])
-            folder.add_to_head(record)
+        for one in unwatched:
+            folder.add_to_head(replace(folder.head(*one), on_texts=on_texts[one]))
     if config.matrix == "ov" and vocabulary is not None and left:
         with progress.task("Random tokens that come twice", None, "") as advance:
             longest = (model.context_length or 2 * _REPEATED + 1) - 1
