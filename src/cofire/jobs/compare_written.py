@@ -72,7 +72,8 @@ class Writing:
             site = dictionary.site
             rows = capture_activations(model, corpus, [site], self.reading)[site]
             sentences = written_sentences(rows, written)
-            tested = detect(dictionary, rows, sentences, protocol=protocol, seed=seed)
+            codes = dictionary.encode(rows).cpu()
+            tested = detect(dictionary, rows, sentences, codes=codes, protocol=protocol, seed=seed)
             for score, detection in tested.items():
                 outcomes = [detection.outcomes[feature] for feature in chosen]
                 columns |= {

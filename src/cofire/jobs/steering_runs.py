@@ -178,7 +178,7 @@ def _earlier(
 
 
 def _model_judge(config: SteerConfig, run: Run, progress: Progress) -> Judge | None:
-    if config.judge not in ("llm", "local"):
+    if config.judge != "llm" and config.judge != "local":
         return None
     model = judging_model(config, config.judge, run.path, device=config.device, progress=progress)
     check_answering(model, config)
