@@ -144,7 +144,7 @@ def test_pages_and_the_report(folder):
         ({"concept": "food"}, "Only one feature of layer 2 named after 'food'"),
         ({"concept": None, "features": "1"}, "at least two"),
         ({"concept": None, "features": "1,1"}, "different"),
-        ({"concept": None, "features": "1,99"}, "has features 0 to 11"),
+        ({"concept": None, "features": "1,99"}, "has 12 features, 0 to 11"),
         ({"concept": None, "features": "1,x"}, "Cannot read features 'x'"),
         ({"concept": None, "features": "0-3,2"}, "different"),
         ({"concept": None, "features": "all"}, r"write for example 0,9-12\."),
