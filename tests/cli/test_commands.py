@@ -178,7 +178,7 @@ def test_a_misspelt_flag_is_explained(folder):
     assert "--sparsity" in done.stderr
 
 
-@pytest.mark.parametrize("words", ["--draws 5", "--seed -1"])
+@pytest.mark.parametrize("words", ["--draws 5", "--seed -1", "--keep nan"])
 def test_a_setting_out_of_range_is_explained(folder, words):
     done = cofire("reuse", "runs/run", *words.split(), cwd=folder)
     flag, value = words.split()

@@ -106,6 +106,7 @@ def test_flow_follows_planted_features(folder):
         2,
     ]
     assert "chosen" not in jobs.flow(FlowConfig(run=folder, weights=False)).record["parts"]
+    assert jobs.flow(FlowConfig(run=folder, weights=False, layers="all")).path == file.path
 
 
 def test_flows_of_other_layers_do_not_replace_one_another(tmp_path):

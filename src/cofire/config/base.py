@@ -24,7 +24,7 @@ class Config(BaseModel):
         InputError: naming the first setting that cannot be.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     takes_file: ClassVar[bool] = False
     """Whether the command takes ``--config FILE``."""

@@ -99,7 +99,7 @@ def flow(config: FlowConfig, progress: Progress = SILENT) -> StructureFile:
 
 def _sites(run: Run, layers: str | None) -> list[Site]:
     sites = run.sites
-    if layers is not None:
+    if layers is not None and layers.strip() != "all":
         wanted = parse_layers(layers)
         absent = [layer for layer in wanted if layer not in [site.layer for site in sites]]
         if absent:
