@@ -82,10 +82,12 @@ class Writing:
                     f"{score}_auroc": detection.auroc[chosen],
                 }
         else:
-            for score in ("cosine",) if protocol == "published" else ("cosine", "codes"):
-                columns |= {
-                    f"{score}_{name}": np.full(len(chosen), np.nan) for name in ("order", "auroc")
-                }
+            scores = ("cosine",) if protocol == "published" else ("cosine", "codes")
+            columns |= {
+                f"{one}_{name}": np.full(len(chosen), np.nan)
+                for one in scores
+                for name in ("order", "auroc")
+            }
         figures = {
             "written_by": self.model.name,
             "sentences": sum(len(one.activating) + len(one.neutral) for one in found),
