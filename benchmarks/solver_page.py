@@ -356,9 +356,10 @@ def granularity() -> str:
         + table(seen, lines)
         + f"\nOf {tried} labelled concepts of short sentences, which the dictionaries were not "
         "learned from: those that features surely select on held-out sentences (AUROC above 0.8, "
-        "false discovery rate 1%), the median number of features a concept that has any, and the "
-        "*named* ones, for which besides a quarter of a feature's strong firings fall in its "
-        "sentences. The control has the same atoms on shuffled neurons.\n\n"
+        "false discovery rate 1% over the features), the median number of features a concept that "
+        "has any, and the *named* ones: AUROC above 0.8 at p < 1% for the feature alone, and a "
+        "quarter of its strong firings in sentences of the concept. The control has the same atoms "
+        "on shuffled neurons.\n\n"
         + table(selected, lines)
         + "\n`python benchmarks/solver_granularity.py --dictionaries FOLDER --labelled FOLDER "
         "--activations FOLDER`\n\n"
