@@ -62,6 +62,7 @@ def main() -> None:
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--concepts", type=int, default=20, help="of the corpus, drawn at random")
     parser.add_argument("--sentences", type=int, default=3, help="with and without each concept")
+    parser.add_argument("--known", default="name only,described", help="what it is told of them")
     parser.add_argument("--layer", type=int, default=5)
     parser.add_argument("--features", type=int, default=30, help="that are labelled")
     parser.add_argument("--steered", type=int, default=8, help="features that are steered")
@@ -137,6 +138,8 @@ def rating(options: argparse.Namespace) -> dict[str, Any]:
         ("name only", lambda item: item.name),
         ("described", lambda item: f"{item.name}: {', '.join(item.words)}"),
     ):
+        if kind not in options.known.split(","):
+            continue
         questions = [template.fill(label=label(item), text=item.text) for item in items]
         ratings = [read_rating(answer.text) for answer in model.complete(questions)]
         name = f"{options.model}, {kind}"
