@@ -1,6 +1,8 @@
 """Shape and type checks for every test, one thread for tiny matrices, a tiny model on disk."""
 
+import json
 import os
+import shutil
 import signal
 import threading
 from collections.abc import Iterator
@@ -45,4 +47,15 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny-llama"
     tiny_model("llama").save_pretrained(folder)
     train_tokenizer(text.text for text in bundled_concepts()).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def patient_folder(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same Llama, built for texts long enough to be asked questions in."""
+    folder = tmp_path_factory.mktemp("models") / "patient-llama"
+    shutil.copytree(tiny_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["max_position_embeddings"] = 2048
+    (folder / "config.json").write_text(json.dumps(config))
     return folder

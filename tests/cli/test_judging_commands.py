@@ -223,9 +223,9 @@ def test_a_judge_that_stops_answering_loses_no_steering(folder: Path) -> None:
     assert not unfinished.path.exists()
 
 
-def test_a_local_model_judges(folder: Path, tiny_folder: Path) -> None:
+def test_a_local_model_judges(folder: Path, patient_folder: Path) -> None:
     words = ["steer", "run", "--features", "0", *QUICK, "--judge", "local", "--local-model"]
-    done = cofire(*words, tiny_folder, "--json", cwd=folder)
+    done = cofire(*words, patient_folder, "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     (record,) = json.loads(done.stdout)
     assert record["not judged"] == record["texts"]  # a random model gives no rating

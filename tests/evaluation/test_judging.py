@@ -22,7 +22,7 @@ def answer(prompt, _):
     """Rates Monday as a weekday, birds as none; nonsense for the third text."""
     if "third" in prompt:
         return Reply("I like it." if "concept is here" in prompt else '{"rating": 1}')
-    about = "description of a concept" in prompt
+    about = "contain a concept" in prompt
     return Reply(f'{{"rating": {2 if "Monday" in prompt or not about else 0}}}')
 
 

@@ -265,11 +265,11 @@ def test_a_kill_while_judging_asks_nothing_twice(small):
     assert len(prompts) == len(set(prompts))
 
 
-def test_a_local_model_judges_and_a_sweep_takes_the_same_settings(small, tiny_folder):
+def test_a_local_model_judges_and_a_sweep_takes_the_same_settings(small, patient_folder):
     config = SweepConfig(
         **{
             **changed(
-                small, judge="local", local_model=str(tiny_folder), methods="random"
+                small, judge="local", local_model=str(patient_folder), methods="random"
             ).model_dump(),
             "llm_model": None,
             "vary": "k",
@@ -282,7 +282,7 @@ def test_a_local_model_judges_and_a_sweep_takes_the_same_settings(small, tiny_fo
     assert len(folder.cells) == 2
     for cell in folder.cells:
         noted = folder.cell(cell).figures("steer-1")
-        assert noted["judge"].endswith(tiny_folder.name)
+        assert noted["judge"].endswith(patient_folder.name)
         assert noted["not_judged"] == noted["texts"]  # a random model gives no rating
 
 
