@@ -25,7 +25,7 @@ from cofire.report.compare_tables import (
     shown,
 )
 from cofire.store import CompareFolder
-from judging_gap import gap_section
+from judging_gap import SAE, gap_section
 
 COLOURS = {
     "one": "#c2410c",
@@ -35,7 +35,7 @@ COLOURS = {
     "five": "#7a4b94",
     "six": "#5b6770",
 }
-SNMF, SAE = "snmf", "sae-topk"
+SNMF = "snmf"
 
 _COLUMNS = 2  # charts side by side
 _NAME = 20  # letters of a method's name in a figure

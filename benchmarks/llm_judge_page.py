@@ -97,7 +97,7 @@ def label_blocks(found: Record, model: str) -> list[str]:
         "## Labels of features",
         f"{number} features of SNMF (k 100, layer {found['layer']} of Gemma 3 270M, bundled "
         f"corpus) that are not dead, drawn at random, labelled from their contexts by `cofire "
-        f"label` ({found['missing']} labels missing, {found['distinct']} different ones, "
+        f"label` (missing: {found['missing']}, {found['distinct']} different ones, "
         f"{seconds(found['seconds'])} s a label). A label is worth what it foretells: an offline "
         f"judge rates, for the label alone, the feature's {windows} top windows among held-out "
         f"texts and {windows} random ones (`context_windows`); AUROC, mean over features. Labels "
