@@ -27,7 +27,7 @@ function verdict({ verdict: { structure, patterns, caveat } }) {
         "tbody",
         {},
         patterns.map((pattern) =>
-          h("tr", {}, h("th", { scope: "row" }, pattern.name.replaceAll("-", " ")), h("td", {}, pattern.answer), h("td", {}, pattern.because)),
+          h("tr", {}, h("th", { scope: "row" }, pattern.name.replaceAll("-", " ")), h("td", { class: "answer" }, pattern.answer), h("td", {}, pattern.because)),
         ),
       ),
     ),
@@ -39,13 +39,14 @@ function verdict({ verdict: { structure, patterns, caveat } }) {
 function onTexts(found) {
   const title = h("h3", {}, "On real text");
   if (found === null || found === undefined) return h("section", {}, title, h("p", { class: "note" }, NOT_WATCHED));
-  const amount = (value) => (value === null ? missing("it looks at hardly anything but the first token") : figure(value, 2));
+  const unknown = "no attention that is understood";
   const scores = [
-    ["To the token before", found.previous],
-    ["To the first token", found.first],
-    ["To itself", found.itself],
-    ["Raises what it looks at", found.copying],
+    ["To the token before", found.previous, unknown],
+    ["To the first token", found.first, unknown],
+    ["To itself", found.itself, unknown],
+    ["Raises what it looks at", found.copying, "it looks at hardly anything but the first token"],
   ];
+  const amount = (value, why) => (value === null ? missing(why) : figure(value, 2));
   return h(
     "section",
     { class: "on-text" },
@@ -53,7 +54,7 @@ function onTexts(found) {
     h(
       "table",
       { class: "plain" },
-      h("tbody", {}, scores.map(([name, value]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, amount(value))))),
+      h("tbody", {}, scores.map(([name, value, why]) => h("tr", {}, h("th", { scope: "row" }, name), h("td", {}, amount(value, why))))),
     ),
     h(
       "p",
