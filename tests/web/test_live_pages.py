@@ -5,7 +5,7 @@ import re
 import pytest
 from asking import serving
 from open_pages import PageVisit, visiting
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from cofire.store import Run
 
@@ -116,6 +116,21 @@ def test_steering_streams_both_texts_and_ends(visit: PageVisit) -> None:
     expect(page.get_by_label("Prompt")).to_have_value("The weather on")
     expect(page.locator(".job")).to_have_attribute("data-state", "done")
     expect(page.get_by_label("Amount of feature 2")).to_have_value("0.1")
+
+
+def test_features_of_a_link_come_first_however_late(desk: PageVisit) -> None:
+    page = desk.page
+    held: list[Route] = []
+    page.route("**/runs/tiny/0/features/1.json", held.append)
+    desk.open("/steer?run=tiny&layer=0&features=1")
+    choose(page, "Add a feature", "2", 2)
+    expect(page.locator(".chosen li")).to_have_count(1)
+    amount = page.get_by_label("Amount of feature 2")
+    amount.focus()
+    held[0].continue_()
+    numbers = page.locator(".chosen .number")
+    expect(numbers).to_have_text(["1", "2"])
+    expect(amount).to_be_focused()
 
 
 def test_a_steering_job_can_be_cancelled(desk: PageVisit) -> None:

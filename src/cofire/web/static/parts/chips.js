@@ -6,7 +6,8 @@ import { h, isolated } from "../shared/dom.js";
 import { failed } from "./words.js";
 
 /**
- * A list of chosen features: `put(row)` adds one, `add(numbers)` asks for their labels first.
+ * A list of chosen features: `put(row)` adds one; `add(numbers)` asks for the labels of those that a
+ * link names and puts them first, whatever was chosen meanwhile.
  *
  * @param {(chip: object) => HTMLElement} extra further controls of a chip, where there are any
  */
@@ -16,7 +17,10 @@ export function featureChips({ place, most, extra = null, changed = () => {} }) 
   const problem = h("div");
 
   const draw = () => {
-    element.replaceChildren(...[...chosen.values()].map(({ item }) => item));
+    [...chosen.values()].forEach(({ item }, number) => {
+      const there = element.children[number] ?? null;
+      if (there !== item) element.insertBefore(item, there); // those in place keep the focus
+    });
     changed();
   };
   const put = ({ feature, label }) => {
@@ -41,6 +45,7 @@ export function featureChips({ place, most, extra = null, changed = () => {} }) 
     );
     take.addEventListener("click", () => {
       chosen.delete(feature);
+      chip.item.remove();
       problem.replaceChildren();
       draw();
     });
@@ -48,13 +53,20 @@ export function featureChips({ place, most, extra = null, changed = () => {} }) 
     draw();
   };
   const add = async (numbers) => {
-    for (const feature of numbers) {
+    const linked = new Set(numbers);
+    for (const feature of linked) {
       try {
         put(await read(featurePath(place.run, place.layer, feature)));
       } catch (error) {
         problem.replaceChildren(failed(error));
       }
     }
+    for (const [feature, chip] of [...chosen]) {
+      if (linked.has(feature)) continue;
+      chosen.delete(feature);
+      chosen.set(feature, chip);
+    }
+    draw();
   };
   return {
     element: h("div", { class: "chosen-box" }, element, problem),
