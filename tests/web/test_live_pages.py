@@ -121,7 +121,7 @@ def test_steering_streams_both_texts_and_ends(visit: PageVisit) -> None:
 def test_features_of_a_link_come_first_however_late(desk: PageVisit) -> None:
     page = desk.page
     held: list[Route] = []
-    page.route("**/runs/tiny/0/features/1.json", held.append)
+    page.route("**/runs/tiny/0/features/1.json", lambda route: held.append(route))
     desk.open("/steer?run=tiny&layer=0&features=1")
     choose(page, "Add a feature", "2", 2)
     expect(page.locator(".chosen li")).to_have_count(1)
