@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -26,13 +27,11 @@ from cofire.corpus import Corpus, SkippedRow
 from cofire.errors import StoreError
 from cofire.rows_on_disk import RowsOnDisk
 from cofire.site import Site
-from cofire.store.archive import Archive, damaged
+from cofire.store.archive import damaged
+from cofire.store.archive_folder import ArchiveFolder
 from cofire.store.text_file import TEXTS, read_texts, restore_texts, text_writer
 from cofire.store.token_file import read_tokens, token_table
 from cofire.types import Tensor
-
-FORMAT = "cofire-activations"
-FORMAT_VERSION = 1
 
 _TENSOR = "activations"
 _SHARD_BYTES = 512 * 2**20  # a shard is held in memory at once while it is captured
@@ -76,14 +75,16 @@ def shard_slices(corpus: Corpus, row_bytes: int) -> list[tuple[int, int]]:
     return slices
 
 
-class ActivationStore:
+class ActivationStore(ArchiveFolder):
     """A folder of activations at one or more sites of one model.
 
     Made by ``create``, found again by ``open``; ``activations(site)`` gives the rows.
     """
 
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
+    format = "cofire-activations"
+    required = MappingProxyType(
+        {"model": dict, "capture": dict, "corpus": dict, "sites": list, "shards": list}
+    )
 
     @classmethod
     def create(
@@ -108,11 +109,9 @@ class ActivationStore:
         Raises:
             StoreError: when the folder holds something else, or cannot be written.
         """
-        archive = Archive.create(
+        return cls._begin(
             path,
-            format=FORMAT,
-            format_version=FORMAT_VERSION,
-            header={
+            {
                 **header,
                 "corpus": {"texts": len(corpus), "sha256": corpus.fingerprint},
                 "sites": [site.name for site in sites],
@@ -122,39 +121,13 @@ class ActivationStore:
                 ],
                 "skipped_rows": [asdict(row) for row in corpus.skipped],
             },
-            parts={TEXTS: text_writer(corpus)},
+            {TEXTS: text_writer(corpus)},
         )
-        return cls(archive)
 
-    @classmethod
-    def open(cls, path: Path | str) -> "ActivationStore":
-        """Open a store; its texts and shards are checked when they are read.
-
-        Raises:
-            StoreError: when the folder is no store, is damaged or of a newer format.
-        """
-        archive = Archive.open(
-            Path(path), format=FORMAT, format_version=FORMAT_VERSION, required=_REQUIRED
-        )
-        for shard in archive.manifest["shards"]:
+    def _check(self) -> None:
+        for shard in self.manifest["shards"]:
             if not isinstance(shard, dict) or not {"texts", "rows"} <= set(shard):
-                raise damaged(archive.path, "the record of a shard is incomplete")
-        return cls(archive)
-
-    @staticmethod
-    def present(path: Path) -> bool:
-        """Whether a store was begun in this folder."""
-        return Archive.present(path)
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return self._archive.path
-
-    @property
-    def manifest(self) -> Mapping[str, Any]:
-        """Settings, model and parts, as plain JSON values."""
-        return self._archive.manifest
+                raise damaged(self.path, "the record of a shard is incomplete")
 
     @cached_property
     def corpus(self) -> Corpus:

@@ -7,9 +7,13 @@ from typing import Any
 
 from cofire.errors import InputError
 from cofire.evaluation.grid import GridCell
-from cofire.store import activation_store, compare_folder, path_folder, run, weights_folder
+from cofire.store.activation_store import ActivationStore
 from cofire.store.archive import MANIFEST
+from cofire.store.compare_folder import CELLS, CompareFolder
+from cofire.store.path_folder import PathFolder
+from cofire.store.run import Run
 from cofire.store.text_file import TEXTS
+from cofire.store.weights_folder import WeightsFolder, part_name
 
 _DEPTH = 3  # folders below the one asked about
 
@@ -39,25 +43,25 @@ def _describe(path: Path) -> dict[str, Any] | None:
         return _damaged(path) if _looks_like_ours(path.parent) else None
     kind = manifest.get("format") if isinstance(manifest, dict) else None
     try:
-        if kind == run.FORMAT:
+        if kind == Run.format:
             done = sum(1 for record in manifest["sites"].values() if record)
             total = len(manifest["sites"])
             config = manifest["config"]
             what = f"{config['method']} k={_features(manifest)} layers {config['layers']}"
-        elif kind == activation_store.FORMAT:
+        elif kind == ActivationStore.format:
             done = sum(1 for shard in manifest["shards"] if shard["rows"] is not None)
             total = len(manifest["shards"])
             what = ", ".join(manifest["sites"])
-        elif kind == path_folder.FORMAT:
+        elif kind == PathFolder.format:
             done, total = len(manifest["points"]), len(manifest["steps"])
             what = f"path of {total} points at {manifest['site']}"
-        elif kind == compare_folder.FORMAT:
+        elif kind == CompareFolder.format:
             total = len(manifest["cells"])
             done = sum(_cell_done(path.parent, record) for record in manifest["cells"])
             methods = dict.fromkeys(record["method"] for record in manifest["cells"])
             what = f"{', '.join(methods)} in {total} cells"
-        elif kind == weights_folder.FORMAT:
-            names = [weights_folder.part_name(*one) for one in manifest["wanted"]]
+        elif kind == WeightsFolder.format:
+            names = [part_name(*one) for one in manifest["wanted"]]
             done = sum(f"{name}.json" in manifest["parts"] for name in names)
             total = len(names)
             what = f"weights {manifest['config']['matrix']} k={manifest['config']['n_components']}"
@@ -79,9 +83,7 @@ def _cell_done(folder: Path, record: dict[str, Any]) -> bool:
     """Whether a cell of a comparison was measured, by its own manifest."""
     name = GridCell.from_record(record).name
     try:
-        manifest = json.loads(
-            (folder / compare_folder.CELLS / name / MANIFEST).read_text(encoding="utf-8")
-        )
+        manifest = json.loads((folder / CELLS / name / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return False
     return "measure" in manifest["stages"] and manifest["failure"] is None

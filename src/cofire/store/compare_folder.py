@@ -26,6 +26,7 @@ touches no other cell.
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -35,26 +36,34 @@ from safetensors.torch import load_file, save_file
 from cofire.dictionary import Dictionary
 from cofire.errors import StoreError
 from cofire.evaluation.grid import GridCell
-from cofire.store.archive import MANIFEST, Archive, damaged, write_atomically
-
-FORMAT, CELL_FORMAT = "cofire-compare", "cofire-cell"
-FORMAT_VERSION = 1
+from cofire.store.archive import MANIFEST, damaged, write_atomically
+from cofire.store.archive_folder import ArchiveFolder
 
 CELLS, ACTIVATIONS = "cells", "activations"
 
 _DICTIONARY = "dictionary.safetensors"
 
 
-class CellFolder:
+class CellFolder(ArchiveFolder):
     """What is kept of one cell. Opened or begun by ``CompareFolder.cell``."""
 
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
+    format = "cofire-cell"
+    required = MappingProxyType({"cell": dict, "stages": dict})
 
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return self._archive.path
+    @classmethod
+    def begin(cls, path: Path, cell: GridCell) -> "CellFolder":
+        """Start the folder of a cell without stages.
+
+        Raises:
+            StoreError: when the folder holds something else, or cannot be written.
+        """
+        return cls._begin(path, {"cell": cell.record(), "stages": {}, "failure": None})
+
+    def _check(self) -> None:
+        try:
+            _ = self.cell
+        except (KeyError, TypeError, AttributeError) as error:
+            raise damaged(self.path, "the record of the cell is none") from error
 
     @property
     def cell(self) -> GridCell:
@@ -146,11 +155,11 @@ class CellFolder:
         self._archive.save()
 
 
-class CompareFolder:
+class CompareFolder(ArchiveFolder):
     """A stored comparison. Made by ``create``, found again by ``open``."""
 
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
+    format = "cofire-compare"
+    required = MappingProxyType({"cells": list, "config": dict})
 
     @classmethod
     def create(cls, path: Path, **header: Any) -> "CompareFolder":
@@ -163,45 +172,13 @@ class CompareFolder:
         Raises:
             StoreError: when the folder holds something else, or cannot be written.
         """
-        archive = Archive.create(
-            path, format=FORMAT, format_version=FORMAT_VERSION, header={**header, "cells": []}
-        )
-        return cls(archive)
+        return cls._begin(path, {**header, "cells": []})
 
-    @classmethod
-    def open(cls, path: Path | str) -> "CompareFolder":
-        """Open a comparison, finished or not.
-
-        Raises:
-            StoreError: when the folder is none, is damaged or of a newer format.
-        """
-        archive = Archive.open(
-            Path(path),
-            format=FORMAT,
-            format_version=FORMAT_VERSION,
-            required={"cells": list, "config": dict},
-        )
-        found = cls(archive)
+    def _check(self) -> None:
         try:
-            _ = found.cells
+            _ = self.cells
         except (KeyError, TypeError, AttributeError) as error:
-            raise damaged(archive.path, "the record of a cell is none") from error
-        return found
-
-    @staticmethod
-    def present(path: Path) -> bool:
-        """Whether an archive was begun in this folder."""
-        return Archive.present(path)
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return self._archive.path
-
-    @property
-    def manifest(self) -> Mapping[str, Any]:
-        """Everything known about the comparison, as plain JSON values."""
-        return self._archive.manifest
+            raise damaged(self.path, "the record of a cell is none") from error
 
     @property
     def cells(self) -> list[GridCell]:
@@ -228,25 +205,10 @@ class CompareFolder:
             StoreError: when it is damaged.
         """
         path = self.path / CELLS / cell.name
-        if not Archive.present(path):
-            header = {"cell": cell.record(), "stages": {}, "failure": None}
-            return CellFolder(
-                Archive.create(
-                    path, format=CELL_FORMAT, format_version=FORMAT_VERSION, header=header
-                )
-            )
-        archive = Archive.open(
-            path,
-            format=CELL_FORMAT,
-            format_version=FORMAT_VERSION,
-            required={"cell": dict, "stages": dict},
-        )
-        found = CellFolder(archive)
-        try:
-            same = found.cell == cell
-        except (KeyError, TypeError, AttributeError) as error:
-            raise damaged(path, "the record of the cell is none") from error
-        if not same:
+        if not CellFolder.present(path):
+            return CellFolder.begin(path, cell)
+        found = CellFolder.open(path)
+        if found.cell != cell:
             raise StoreError(
                 f"{path} holds {found.cell.variant} with other settings; move it away, and the "
                 "same command makes the cell anew."

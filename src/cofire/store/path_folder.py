@@ -9,11 +9,12 @@ Layout, format version 1::
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from functools import partial
 from io import StringIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from safetensors.torch import load_file, save_file
@@ -22,19 +23,17 @@ from cofire.errors import StoreError
 from cofire.evaluation.knee import Suggestion, suggest_k
 from cofire.evaluation.path_points import PathPoint, PathSolution, PathStep
 from cofire.site import Site
-from cofire.store.archive import MANIFEST, Archive, damaged, write_atomically
-
-FORMAT = "cofire-path"
-FORMAT_VERSION = 1
+from cofire.store.archive import MANIFEST, damaged, write_atomically
+from cofire.store.archive_folder import ArchiveFolder
 
 _JSON, _CSV = "path.json", "path.csv"
 
 
-class PathFolder:
+class PathFolder(ArchiveFolder):
     """A stored path. Made by ``create``, found again by ``open``."""
 
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
+    format = "cofire-path"
+    required = MappingProxyType({"steps": list, "points": list, "config": dict, "site": str})
 
     @classmethod
     def create(
@@ -51,54 +50,22 @@ class PathFolder:
         Raises:
             StoreError: when the folder holds something else, or cannot be written.
         """
-        archive = Archive.create(
+        return cls._begin(
             path,
-            format=FORMAT,
-            format_version=FORMAT_VERSION,
-            header={
+            {
                 **header,
                 "site": site.name,
                 "steps": [asdict(step) for step in steps],
                 "points": [],
             },
         )
-        return cls(archive)
 
-    @classmethod
-    def open(cls, path: Path | str) -> "PathFolder":
-        """Open a path, finished or not.
-
-        Raises:
-            StoreError: when the folder is no path, is damaged or of a newer format.
-        """
-        archive = Archive.open(
-            Path(path),
-            format=FORMAT,
-            format_version=FORMAT_VERSION,
-            required={"steps": list, "points": list, "config": dict, "site": str},
-        )
-        found = cls(archive)
+    def _check(self) -> None:
         try:
-            if len(found.points) > len(found.steps):
-                raise damaged(archive.path, "it has more points than steps")
+            if len(self.points) > len(self.steps):
+                raise damaged(self.path, "it has more points than steps")
         except TypeError as error:
-            raise damaged(archive.path, "the record of a point is none") from error
-        return found
-
-    @staticmethod
-    def present(path: Path) -> bool:
-        """Whether an archive was begun in this folder."""
-        return Archive.present(path)
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return self._archive.path
-
-    @property
-    def manifest(self) -> Mapping[str, Any]:
-        """Everything known about the path, as plain JSON values."""
-        return self._archive.manifest
+            raise damaged(self.path, "the record of a point is none") from error
 
     @property
     def site(self) -> Site:

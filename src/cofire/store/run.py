@@ -23,6 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -39,6 +40,7 @@ from cofire.interpret.display import run_html
 from cofire.interpret.reading import FeatureSet
 from cofire.site import Site
 from cofire.store.archive import MANIFEST, Archive, damaged
+from cofire.store.archive_folder import ArchiveFolder
 from cofire.store.feature_tables import SCHEMAS, from_tables, to_tables
 from cofire.store.label_file import read_labels, write_label
 from cofire.store.run_features import RunFeatures
@@ -46,13 +48,10 @@ from cofire.store.text_file import TEXTS, read_texts, restore_texts, text_writer
 from cofire.store.token_file import read_tokens, token_table
 from cofire.types import CodeMatrix
 
-FORMAT = "cofire-run"
-FORMAT_VERSION = 1
-
 _CONFIG = "config.yaml"
 
 
-class Run:
+class Run(ArchiveFolder):
     """A stored run. Made by ``create``, found again by ``open``.
 
     >>> run = Run.open("runs/demo")                                      # doctest: +SKIP
@@ -60,8 +59,11 @@ class Run:
     >>> run.features[12]                # where there is one site only   # doctest: +SKIP
     """
 
+    format = "cofire-run"
+    required = MappingProxyType({"sites": dict, "config": dict})
+
     def __init__(self, archive: Archive) -> None:
-        self._archive = archive
+        super().__init__(archive)
         self._features: dict[Site, FeatureSet] = {}
 
     @classmethod
@@ -94,42 +96,21 @@ class Run:
         if isinstance(corpus, Corpus):
             parts[TEXTS] = text_writer(corpus)
             corpus = {"texts": len(corpus), "sha256": corpus.fingerprint}
-        archive = Archive.create(
+        return cls._begin(
             path,
-            format=FORMAT,
-            format_version=FORMAT_VERSION,
-            header={
+            {
                 **header,
                 **({} if corpus is None else {"corpus": dict(corpus)}),
                 "config": dict(config),
                 "sites": {site.name: None for site in sites},
             },
-            parts=parts,
+            parts,
         )
-        return cls(archive)
 
-    @classmethod
-    def open(cls, path: Path | str) -> "Run":
-        """Open a run, finished or not.
-
-        Raises:
-            StoreError: when the folder is no run, is damaged or of a newer format.
-        """
-        archive = Archive.open(
-            Path(path),
-            format=FORMAT,
-            format_version=FORMAT_VERSION,
-            required={"sites": dict, "config": dict},
-        )
-        for name, record in archive.manifest["sites"].items():
+    def _check(self) -> None:
+        for name, record in self.manifest["sites"].items():
             if not isinstance(record, dict | None):
-                raise damaged(archive.path, f"the record of {name} is none")
-        return cls(archive)
-
-    @staticmethod
-    def present(path: Path) -> bool:
-        """Whether a run was begun in this folder."""
-        return Archive.present(path)
+                raise damaged(self.path, f"the record of {name} is none")
 
     @property
     def blank(self) -> bool:
@@ -148,16 +129,6 @@ class Run:
             shutil.rmtree(self.path / name, ignore_errors=True)
         for part in (*self.manifest["parts"], MANIFEST):
             (self.path / part).unlink(missing_ok=True)
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return self._archive.path
-
-    @property
-    def manifest(self) -> Mapping[str, Any]:
-        """Everything known about the run, as plain JSON values."""
-        return self._archive.manifest
 
     @property
     def config(self) -> Mapping[str, Any]:

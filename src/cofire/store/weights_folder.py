@@ -18,6 +18,7 @@ import json
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -25,14 +26,12 @@ import pyarrow.parquet as pq
 from safetensors.torch import load_file, save_file
 
 from cofire.errors import StoreError
-from cofire.store.archive import MANIFEST, Archive
+from cofire.store.archive import MANIFEST
+from cofire.store.archive_folder import ArchiveFolder
 from cofire.types import Tensor
 from cofire.weights.decompositions import Decomposition
 from cofire.weights.eval_result import envelope, eval_results
 from cofire.weights.head_record import ComponentRecord, HeadRecord
-
-FORMAT = "cofire-weights"
-FORMAT_VERSION = 1
 
 TEXT_SCORES = ("previous", "first", "itself", "copying")
 """What is told of every head on texts, see ``OnTexts``; ``text_`` before them in the table."""
@@ -40,11 +39,11 @@ TEXT_SCORES = ("previous", "first", "itself", "copying")
 HEADS, COMPONENTS, VERDICTS = "heads.parquet", "components.parquet", "verdicts.json"
 
 
-class WeightsFolder:
+class WeightsFolder(ArchiveFolder):
     """Stored decompositions of weights. Made by ``create``, found again by ``open``."""
 
-    def __init__(self, archive: Archive) -> None:
-        self._archive = archive
+    format = "cofire-weights"
+    required = MappingProxyType({"wanted": list, "config": dict, "model": dict})
 
     @classmethod
     def create(
@@ -61,44 +60,7 @@ class WeightsFolder:
         Raises:
             StoreError: when the folder holds something else, or cannot be written.
         """
-        archive = Archive.create(
-            path,
-            format=FORMAT,
-            format_version=FORMAT_VERSION,
-            header={**header, "wanted": [list(one) for one in wanted]},
-        )
-        return cls(archive)
-
-    @classmethod
-    def open(cls, path: Path | str) -> "WeightsFolder":
-        """Open a folder, finished or not.
-
-        Raises:
-            StoreError: when it is none, is damaged or of a newer format.
-        """
-        return cls(
-            Archive.open(
-                Path(path),
-                format=FORMAT,
-                format_version=FORMAT_VERSION,
-                required={"wanted": list, "config": dict, "model": dict},
-            )
-        )
-
-    @staticmethod
-    def present(path: Path) -> bool:
-        """Whether an archive was begun in this folder."""
-        return Archive.present(path)
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return self._archive.path
-
-    @property
-    def manifest(self) -> Mapping[str, Any]:
-        """Settings, model and hardware, as plain JSON values."""
-        return self._archive.manifest
+        return cls._begin(path, {**header, "wanted": [list(one) for one in wanted]})
 
     @property
     def wanted(self) -> list[tuple[int, int | None]]:
