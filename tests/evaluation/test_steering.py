@@ -246,6 +246,15 @@ def test_bad_input(model: LanguageModel, directions: torch.Tensor, steering: Ste
         SteeringSettings(samples=0)
     with pytest.raises(InputError, match="at least one prompt"):
         SteeringSettings(prompts=())
+    for target in (0.0, -0.1, math.inf, math.nan):
+        with pytest.raises(InputError, match="finite KL divergences above 0"):
+            SteeringSettings(targets=(0.1, target))
+
+
+def test_what_is_named_twice_does_not_count_twice() -> None:
+    for repeated in ({"targets": (0.1, 0.1)}, {"prompts": ("a", "a")}, {"signs": (1, 1)}):
+        with pytest.raises(InputError, match="twice; give every value once"):
+            SteeringSettings(**repeated)
 
 
 def test_published_defaults() -> None:

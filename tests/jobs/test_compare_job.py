@@ -335,7 +335,9 @@ def test_defaults_are_the_published_targets():
         ({"k": "six"}, "--k takes numbers such as 50,100"),
         ({"k": "0"}, "k must be at least 1"),
         ({"sparsity": "2"}, "sparsity above 0"),
+        ({"methods": "snmf:max_iter=3:max_iter=9"}, "sets max_iter twice"),
         ({"steer": 1, "targets": "0"}, "KL divergences above 0"),
+        ({"steer": 1, "targets": "0.1,inf"}, "KL divergences above 0"),
         ({"layers": "77"}, "77"),
     ],
 )

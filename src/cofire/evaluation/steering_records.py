@@ -1,6 +1,7 @@
 """What steering a feature leaves behind: cells, texts and shifts, and how they are made."""
 
 import hashlib
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -71,6 +72,14 @@ class SteeringSettings:
                 raise InputError(f"{name} must be at least 1; got {value}.")
         if any(sign not in (1, -1) for sign in self.signs):
             raise InputError(f"A sign is 1 or -1; got {self.signs}.")
+        wrong = [target for target in self.targets if not 0 < target < math.inf]
+        if wrong:
+            raise InputError(f"Targets are finite KL divergences above 0 nats; got {wrong[0]}.")
+        for name in ("prompts", "targets", "signs"):  # what comes twice would count twice
+            values = getattr(self, name)
+            twice = next((value for value in values if values.count(value) > 1), None)
+            if twice is not None:
+                raise InputError(f"{name} has {twice!r} twice; give every value once.")
 
 
 @dataclass(frozen=True, order=True)

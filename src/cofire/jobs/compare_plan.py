@@ -134,6 +134,8 @@ def read_method(text: str) -> tuple[Method, tuple[tuple[str, SettingValue], ...]
                 f"{text!r}: settings of a method are written as {name}:setting=value; "
                 f"{name} takes {known}."
             )
+        if key in dict(settings):
+            raise InputError(f"{text!r} sets {key} twice; set it once.")
         settings.append((key, _value(text, key, value)))
     return method, tuple(settings)
 
@@ -141,8 +143,6 @@ def read_method(text: str) -> tuple[Method, tuple[tuple[str, SettingValue], ...]
 def steering_settings(config: CompareConfig) -> SteeringSettings:
     """How the features of every cell are steered."""
     targets = tuple(float(t) for t in read_numbers("--targets", config.targets, float))
-    if not all(target > 0 for target in targets):
-        raise InputError(f"--targets are KL divergences above 0 nats; got {config.targets}.")
     return SteeringSettings(
         prompts=(PUBLISHED_PROMPT, *EXTRA_PROMPTS)[: config.prompts],
         targets=targets,
