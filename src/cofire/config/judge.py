@@ -119,7 +119,7 @@ class SteerConfig(LlmConfig, ListingConfig):
         False, description="Replace earlier results that were made with other settings."
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps.")
-    seed: int = Field(0, description="Seed of everything random.")
+    seed: int = Field(0, ge=0, description="Seed of everything random.")
 
 
 class LabelConfig(LlmConfig, ListingConfig):

@@ -100,4 +100,4 @@ class WeightsConfig(ListingConfig):
         "float32", description="Number type the model is loaded in; weights are read as float32."
     )
     device: str = Field("auto", description="auto, cpu, cuda, cuda:N or mps, for the model.")
-    seed: int = Field(0, description="Seed of everything random.")
+    seed: int = Field(0, ge=0, description="Seed of everything random.")
