@@ -27,6 +27,7 @@ from cofire.jobs.comparing import failures
 from cofire.report import write_compare_page, write_report
 from cofire.site import Site
 from cofire.store.catalogue import catalogue
+from cofire.store.compare_results import read_cell
 from cofire.store.locks import locked
 
 SMALL = {
@@ -260,7 +261,27 @@ def test_the_published_protocol(small, tmp_path):
     measured = {(row["measure"], row["score"]) for row in rows(folder)}
     assert ("concept-detection", "cosine") in measured
     assert ("concept-detection", "codes") not in measured
-    assert folder.cell(folder.cells[0]).figures("steer-2")["description"] == "output"
+    own = folder.cell(folder.cells[0])
+    assert own.figures("steer-2")["description"] == "output"
+    steered = read_cell(own).steered
+    strengths = {(c.cell.target_kl, one.feature): set() for one in steered for c in one.cells}
+    for one in steered:
+        for cell in one.cells:
+            strengths[cell.cell.target_kl, one.feature].add((cell.cell.alpha, cell.cell.status))
+    assert all(len(both_signs) == 1 for both_signs in strengths.values())
+    settings = own.figures("steer-2")["settings"]
+    assert (settings["sampling"]["top_k"], settings["sampling"]["top_p"]) == (30, None)
+    (row,) = (row for row in rows(folder) if row["measure"] == "steering-published")
+    scores = [one.published_score for one in steered]
+    assert row["value"] == pytest.approx(np.mean([one for one in scores if one is not None]))
+    assert "Published score" in write_compare_page(folder).read_text()
+
+
+def test_the_published_score_is_not_that_of_the_extended_protocol(whole):
+    _, folder = whole
+    assert not [row for row in rows(folder) if row["measure"] == "steering-published"]
+    assert not steering_settings(CompareConfig()).shared_strength
+    assert steering_settings(CompareConfig()).sampling.top_p == 0.3
 
 
 def test_a_sweep_is_drawn_against_what_varies(small, tmp_path):

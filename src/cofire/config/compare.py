@@ -83,9 +83,10 @@ class CompareConfig(LlmConfig, CaptureConfig, ListingConfig):
     )
     protocol: Literal["extended", "published"] = Field(
         "extended",
-        description="published: five sentences of each kind by cosine, steering scored by the best "
-        "of all cells, descriptions from contexts in the lower and from promoted tokens in the "
-        "upper half of the layers.",
+        description="published: five sentences of each kind by cosine, steering with one strength "
+        "for both signs and no top-p, scored by the best of all cells with missing judgements "
+        "counted 0, descriptions from contexts in the lower and from promoted tokens in the upper "
+        "half of the layers. Judges see continuations only.",
     )
     active: int | None = Field(
         None,

@@ -36,6 +36,7 @@ class CellRecord:
         written: columns of the table of features tested on sentences written for their labels.
         halves: columns of the table of features found in one half of the texts and the other.
         steered: the steered features.
+        published: whether they were steered by the published protocol.
         effect_target: the KL target at which effects are compared, in nats.
         unsteered: score of the unsteered model's continuations for each steered feature's label.
         seconds: time of the fit.
@@ -50,6 +51,7 @@ class CellRecord:
     written: Columns | None = None
     halves: Columns | None = None
     steered: tuple[SteeredFeature, ...] = ()
+    published: bool = False
     effect_target: float = 0.0
     unsteered: tuple[float | None, ...] = ()
     seconds: float | None = None
@@ -158,6 +160,8 @@ def _steered_figure(record: CellRecord, figure: str) -> list[float | None]:
         return [one.score for one in steered]
     if figure == "steering-best":
         return [one.best for one in steered]
+    if figure == PUBLISHED:
+        return [one.published_score if record.published else None for one in steered]
     if figure == "steering-shift":
         return [one.shift(target) for one in steered]
     if figure == "steering-efficiency":
@@ -197,6 +201,8 @@ _OF_CONCEPTS: tuple[tuple[str, str, Summary], ...] = (
     ("concept-precision", "precision", "mean"),
     ("concept-order", "order", "median"),
 )
+
+PUBLISHED = "steering-published"
 
 STEERING_FIGURES = (
     "steering-score",
@@ -325,7 +331,8 @@ def _steering(records: Sequence[CellRecord], draws: Mapping[str, Any]) -> Iterat
         return
     numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     groups = np.array([numbers[label] for label in labels])
-    for figure in STEERING_FIGURES:
+    published = any(record.published for record in records)
+    for figure in (*STEERING_FIGURES, *([PUBLISHED] if published else [])):
         values = steered_values(records, figure)
         yield GridFigure(figure, None, "features", _estimate(values, "mean", groups, draws))
 

@@ -137,7 +137,14 @@ GRID_MEASURES: Mapping[str, GridMeasure] = {
         "Best of all cells",
         "0 to 2",
         "higher",
-        "As published: the best cell, chosen and scored on the same continuations; biased upwards.",
+        "The best cell, chosen and scored on the same continuations, hence biased upwards.",
+    ),
+    "steering-published": GridMeasure(
+        "Published score",
+        "0 to 2",
+        "higher",
+        "By the published protocol: the best of all cells, continuations without a score counted "
+        "0, one strength for both signs, no top-p.",
     ),
     "steering-gain": GridMeasure(
         "Gain",

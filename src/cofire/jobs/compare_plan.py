@@ -10,6 +10,7 @@ from cofire.evaluation.grid import GridCell, SettingValue
 from cofire.evaluation.steering_records import EXTRA_PROMPTS, PUBLISHED_PROMPT, SteeringSettings
 from cofire.method import MethodSettings
 from cofire.registry import Method, method_named, methods
+from cofire.sampling import SamplingSettings
 from cofire.site import Site
 from cofire.store import Run
 
@@ -141,13 +142,16 @@ def read_method(text: str) -> tuple[Method, tuple[tuple[str, SettingValue], ...]
 
 
 def steering_settings(config: CompareConfig) -> SteeringSettings:
-    """How the features of every cell are steered."""
+    """How the features of every cell are steered; as published, with one strength and no top-p."""
     targets = tuple(float(t) for t in read_numbers("--targets", config.targets, float))
+    published = config.protocol == "published"
     return SteeringSettings(
         prompts=(PUBLISHED_PROMPT, *EXTRA_PROMPTS)[: config.prompts],
         targets=targets,
+        shared_strength=published,
         samples=config.samples,
         new_tokens=config.new_tokens,
+        sampling=SamplingSettings(top_p=None) if published else SamplingSettings(),
         seed=config.seed,
     )
 

@@ -123,6 +123,7 @@ THEMES = (
             ("steering-score", None),
             ("steering-gain", None),
             ("steering-best", None),
+            ("steering-published", None),
             ("steering-shift", None),
             ("steering-efficiency", None),
             ("steering-unreached", None),

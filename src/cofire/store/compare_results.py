@@ -133,6 +133,7 @@ def read_cell(folder: CellFolder) -> CellRecord:
         else steered_features(
             {name: folder.table(name) for name in ("steering", "steering_cells", "continuations")}
         ),
+        published=bool(steering.get("settings", {}).get("shared_strength")),
         effect_target=float(steering.get("effect_target", 0.0)),
         unsteered=tuple(steering.get("unsteered", ())),
         seconds=folder.figures("fit").get("seconds"),
