@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from cofire import config
 from cofire.cli import _COMMANDS, main
+from cofire.cli.help import parse
 from cofire.errors import StoreError
 
 
@@ -72,6 +75,31 @@ def test_every_command_teaches(command):
     assert done.returncode == 0
     assert f"usage: cofire {command}" in done.stdout
     assert "--help" in done.stdout
+    assert "None" not in done.stdout.replace("None for", "")
+    kind = getattr(config, _COMMANDS[command][1])
+    prose, _, examples = (kind.__doc__ or "").partition("Example")
+    plain = " ".join(done.stdout.split())
+    for words in examples.split("\n\n")[1:]:
+        assert " ".join(words.split()) in plain
+    for paragraph in prose.split("\n\n"):
+        assert " ".join(paragraph.split()) in done.stdout
+    assert ("--config FILE" in done.stdout) == kind.takes_file
+
+
+@pytest.mark.parametrize("command", list(_COMMANDS))
+def test_examples_of_help_are_understood(command):
+    examples = (getattr(config, _COMMANDS[command][1]).__doc__ or "").partition("Example")[2]
+    for line in examples.splitlines():
+        if line.startswith(f"    cofire {command} ") and "--config" not in line:
+            words = shlex.split(line)[2:]
+            if not words[0].endswith(".yaml"):
+                kind = getattr(config, _COMMANDS[command][1])
+                assert isinstance(parse(kind, prog="cofire", words=words, default=None), kind)
+
+
+def test_what_need_not_be_given_is_in_brackets():
+    assert "[FOLDER]" in cofire("fit", "--help").stdout.splitlines()[0]
+    assert cofire("show", "--help").stdout.splitlines()[0].split()[4] == "RUN"
 
 
 def test_a_path_in_three_forms(folder):

@@ -123,20 +123,13 @@ def _run(command: str, words: list[str], debug: bool) -> int:
         close = difflib.get_close_matches(command, _COMMANDS, 1)
         hint = f"did you mean {close[0]!r}?" if close else "`cofire --help` lists them."
         raise InputError(f"there is no command {command!r}; {hint}")
-    import tyro
-
     from cofire import config as configs
+    from cofire.cli.help import parse
 
     module, settings, _ = _COMMANDS[command]
     kind = getattr(configs, settings)
     default, words = _defaults(kind, words)
-    config = tyro.cli(
-        kind,
-        prog=f"cofire {command}",
-        args=words,
-        default=default,
-        config=(tyro.conf.HelptextFromCommentsOff,),
-    )
+    config = parse(kind, prog=f"cofire {command}", words=words, default=default)
     run = getattr(import_module(f"cofire.cli.{module}"), command)
     with _logging_to_stderr(debug):
         run(config)

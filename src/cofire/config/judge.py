@@ -112,7 +112,7 @@ class SteerConfig(LlmConfig, ListingConfig):
     samples: int = Field(8, ge=1, description="Continuations a feature, sign, target and prompt.")
     new_tokens: int = Field(50, ge=1, description="Longest continuation, in tokens.")
     temperature: float = Field(1.0, ge=0, description="Of sampling.")
-    top_k: int | None = Field(30, ge=1, description="Of sampling.")
+    top_k: int | None = Field(30, ge=1, description="Of sampling; None for all tokens.")
     top_p: float | None = Field(0.3, description="Of sampling; 1 for none.")
     controls: int = Field(2, ge=0, description="Null directions a feature.")
     again: Annotated[bool, _Flag] = Field(
