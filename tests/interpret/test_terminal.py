@@ -66,6 +66,17 @@ def test_a_feature_page_obeys_no_text(feature: Feature) -> None:
         assert shown.count("31m") > 10
 
 
+def test_the_firing_token_is_marked_where_nothing_is_in_colour(feature: Feature) -> None:
+    first = feature.contexts[0]
+    word = first.tokens[first.focus].strip()
+    score = f"  {first.code:8.2f}"
+    line = next(one for one in page(feature).splitlines() if one.startswith(score))
+    assert f"[{word}]" in line
+    out = io.StringIO()
+    print_feature(Console(file=out, width=400, force_terminal=True), feature, contexts=5)
+    assert f"[{word}]" not in out.getvalue()
+
+
 def test_a_table_obeys_no_text_and_data_stay_data() -> None:
     assert "a␛[31mb⟨U+009B⟩31mc" in listing("as_table")
     as_json = listing("as_json")

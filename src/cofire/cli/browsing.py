@@ -1,13 +1,10 @@
 """Commands that read what is stored: features, show, runs, methods, report."""
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from rich.console import Console
-
 from cofire.cli.feature_page import print_feature, print_judged
-from cofire.cli.listing import print_json, print_listing, say
+from cofire.cli.listing import output, print_json, print_listing, say
 from cofire.cli.progress import TerminalProgress
 from cofire.config import FeaturesConfig, MethodsConfig, ReportConfig, RunsConfig, ShowConfig
 from cofire.errors import InputError
@@ -66,7 +63,7 @@ def show(config: ShowConfig) -> None:
         ]
         print_listing(records, config, empty="")
     else:
-        console = Console(file=sys.stdout)
+        console = output()
         print_feature(console, feature, contexts=config.contexts)
         if judged is not None:
             print_judged(console, judged)

@@ -27,9 +27,10 @@ def print_feature(console: Console, feature: Feature, *, contexts: int) -> None:
         f"feature {feature.nearest} (|cos| {feature.nearest_cosine:.2f})",
         highlight=False,
     )
-    console.print(Text("\nContexts", style="bold"))
+    marked = "" if console.is_terminal else "   (the firing token in brackets)"
+    console.print(Text(f"\nContexts{marked}", style="bold"))
     for context in feature.contexts[:contexts]:
-        console.print(_context_line(context), overflow="fold")
+        console.print(_context_line(context, brackets=bool(marked)), overflow="fold")
     console.print(Text(f"\nNeurons ({len(feature.neurons)})", style="bold"))
     shown = feature.neurons[:_NEURONS_SHOWN]
     more = " …" if len(feature.neurons) > len(shown) else ""
@@ -82,10 +83,15 @@ def print_judged(console: Console, judged: JudgedFeature) -> None:
         console.print(Text(f"  {figure(text.score):>5}  {token_text(text.text)}"))
 
 
-def _context_line(context: Context) -> Text:
+def _context_line(context: Context, *, brackets: bool) -> Text:
+    """A context with the firing token in reverse, or in brackets where nothing can be."""
     line = Text(f"  {context.code:8.2f}  ")
     for i, token in enumerate(context.tokens):
-        line.append(token_text(token), style="bold reverse" if i == context.focus else "")
+        shown = token_text(token)
+        if i == context.focus and brackets:
+            word = shown.lstrip(" ")
+            shown = f"{' ' * (len(shown) - len(word))}[{word}]"
+        line.append(shown, style="bold reverse" if i == context.focus else "")
     if context.label:
         line.append(f"   ({readable(context.label)})", style="dim")
     return line

@@ -59,6 +59,14 @@ def check_form(config: ListingConfig) -> None:
         raise InputError("--json, --csv and --table exclude one another; give one of them.")
 
 
+def output() -> Console:
+    """Standard output; a pipe has no width, and what a program will read is not cut."""
+    console = Console(file=sys.stdout)
+    if not console.is_terminal:
+        console.width = 160
+    return console
+
+
 def say(text: str) -> None:
     """Print one line."""
     sys.stdout.write(text + "\n")
@@ -80,10 +88,7 @@ def _print_table(records: Sequence[Mapping[str, Any]]) -> None:
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     for record in records:
         table.add_row(*(Text(_cell(value)) for value in record.values()))
-    console = Console(file=sys.stdout)
-    if not console.is_terminal:
-        console.width = 160  # a pipe has no width; do not cut what a program will read
-    console.print(table)
+    output().print(table)
 
 
 def _cell(value: Any) -> str:
