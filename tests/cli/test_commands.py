@@ -52,6 +52,7 @@ def folder(tiny_folder, tmp_path_factory):
     done = cofire(*fit.split(), cwd=path)
     assert done.returncode == 0, done.stderr
     assert "layer" in done.stdout
+    assert "covered: of these" in done.stdout
     return path
 
 
@@ -137,6 +138,7 @@ def test_show_prints_contexts_and_neurons(folder):
     done = cofire("show", "runs/run", 1, "--layer", 0, cwd=folder)
     assert "Contexts" in done.stdout
     assert "Neurons" in done.stdout
+    assert max(map(len, done.stdout.splitlines())) > 80  # a pipe has no width
     record = json.loads(cofire("show", "runs/run", 1, "--layer", 0, "--json", cwd=folder).stdout)
     assert record["index"] == 1
 

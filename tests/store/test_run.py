@@ -10,6 +10,7 @@ import yaml
 import builders
 from cofire.dictionary import Dictionary
 from cofire.errors import InputError, StoreError
+from cofire.interpret.concepts import sure_concepts
 from cofire.interpret.reading import read_features
 from cofire.site import Site
 from cofire.store import Run
@@ -127,6 +128,9 @@ def test_the_summary_counts_and_leaves_unmeasured_figures_missing(run):
     assert record["dead"] == 2 or record["dead"] == 1
     assert record["duplicate"] == 2
     assert 0 < record["concept features"] <= 1
+    features = run.features(builders.SITE)
+    assert record["covered"] == len(sure_concepts([one.concept for one in features]))
+    assert record["covered"] <= record["concepts"]
 
 
 def test_figures_that_other_methods_lack_are_missing(run):

@@ -78,7 +78,9 @@ def path(config: PathConfig) -> None:
 
 
 def _print_summary(run: Run) -> None:
-    from cofire.store.summary import summary
+    from cofire.store.summary import LEGEND, summary
 
     records: list[dict[str, Any]] = summary(run)
     print_listing(records, MethodsConfig(), empty="No finished layer.")
+    if records:
+        say(f"\n{LEGEND}\n")

@@ -94,7 +94,6 @@ def site_figures(features: FeatureSet, recorded: Mapping[str, Any]) -> LayerFigu
     """
     record = site_summary(features, recorded)
     heldout = features.heldout
-    judged = any(heldout_auroc(feature) is not None for feature in features)
     return LayerFigures(
         site=features.site,
         n_features=len(features),
@@ -108,7 +107,7 @@ def site_figures(features: FeatureSet, recorded: Mapping[str, Any]) -> LayerFigu
         duplicate=record["duplicate"],
         one_token=record["one-token"],
         good_share=record["concept features"],
-        covered=len(sure_counts(features)) if judged else None,
+        covered=record["covered"],
         n_concepts=len(concept_names(features)),
         neurons=median(len(feature.neurons) for feature in features) if len(features) else None,
         channels=recorded.get("channels"),

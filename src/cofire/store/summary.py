@@ -3,12 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from cofire.interpret.concepts import SURE_AUROC
+from cofire.interpret.concepts import SURE_AUROC, sure_concepts
 from cofire.interpret.reading import FeatureSet
 from cofire.store.run import Run
 
 CONCEPT_AUROC = SURE_AUROC
 """Held-out AUROC above which a feature is counted as selecting its concept."""
+
+LEGEND = (
+    "concept features: share that selects a concept (held-out AUROC above 0.8); concepts: how many "
+    "different ones; covered: of these, at a false discovery rate of 1%, as in the report; "
+    "one-token: features that fire strongly on one token only; active codes: share above 0."
+)
+"""What the columns of a summary mean that do not say it themselves."""
 
 
 def summary(run: Run) -> list[dict[str, Any]]:
@@ -35,6 +42,9 @@ def site_summary(features: FeatureSet, figures: Mapping[str, Any]) -> dict[str, 
         "held-out": features.heldout.explained_variance if features.heldout else None,
         "concept features": len(selected) / len(features) if measured else None,
         "concepts": len(set(selected)) if measured else None,
+        "covered": len(sure_concepts([feature.concept for feature in features]))
+        if measured
+        else None,
         "dead": sum(feature.dead for feature in features),
         "duplicate": sum(feature.duplicate for feature in features),
         "one-token": sum(feature.one_token for feature in features),
