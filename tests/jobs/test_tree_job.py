@@ -1,7 +1,7 @@
 """The tree job: kept in the run's folder, drawn, exported, and shown in the report."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import networkx
 import pytest
@@ -149,6 +149,9 @@ def test_the_page_and_the_report_show_the_tree(run, tmp_path):
     assert page.parent == run.path / "trees" / SITE.name
     assert text.count('data-node="') == 10
     assert "From the bottom up" in text
+    unnamed = replace(stored, scores=tuple(replace(one, leaves=0) for one in stored.scores))
+    assert run.corpus.concepts  # the texts have labels, whatever features are named after
+    assert "carry no labels" not in write_tree_page(run, unnamed).read_text()
     report = write_report(Run.open(run.path)).read_text()
     assert "Trees of features</h2>" in report
     assert report.count('data-node="') == 10
