@@ -211,6 +211,8 @@ class Archive:
             StoreError: when there is none, its manifest is damaged, or it is of a newer version.
         """
         file = path / MANIFEST
+        if not path.exists():
+            raise StoreError(f"{path} is no {format} folder: there is no such folder.")
         if not file.is_file():
             raise StoreError(f"{path} is no {format} folder: it has no {MANIFEST}.")
         try:
