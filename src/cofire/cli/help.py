@@ -29,10 +29,13 @@ def parse(kind: type[ConfigType], *, prog: str, words: list[str], default: Any) 
         prog: how the command is called.
         words: what follows it.
         default: settings that the words change; None for the defaults of ``kind``.
+
+    Raises:
+        InputError: for a value that a setting cannot have.
     """
     registry = ConstructorRegistry()
     registry.struct_rule(_settings)
-    return tyro.cli(
+    values: Any = tyro.cli(
         kind,
         prog=prog,
         description=description(kind),
@@ -41,6 +44,7 @@ def parse(kind: type[ConfigType], *, prog: str, words: list[str], default: Any) 
         config=(tyro.conf.HelptextFromCommentsOff,),
         registry=registry,
     )
+    return kind(**values)  # here and not in tyro, which would put the sentence into a box
 
 
 def description(kind: type[Config]) -> str:
@@ -74,7 +78,7 @@ def _settings(info: StructTypeInfo) -> StructConstructorSpec | None:
         fields.append(
             StructFieldSpec(name=name, type=shown, default=value, helptext=field.description or "")
         )
-    return StructConstructorSpec(instantiate=kind, fields=tuple(fields))
+    return StructConstructorSpec(instantiate=dict, fields=tuple(fields))
 
 
 def _shown(hint: Any, value: object) -> Any:

@@ -70,6 +70,7 @@ class CaptureConfig(Config):
     bos: bool = Field(True, description="Put the model's BOS token before every text.")
     batch_tokens: int | None = Field(
         None,
+        ge=1,
         description="Tokens of one forward pass, padding included. Default: what suits the device.",
     )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(

@@ -45,10 +45,13 @@ class FitConfig(CaptureConfig):
         "layer.",
     )
     n_components: Annotated[int, tyro.conf.arg(aliases=["-k"])] = Field(
-        100, description="Number of features."
+        100, ge=1, description="Number of features."
     )
     sparsity: float = Field(
-        0.01, description="Share of neurons each feature keeps, 0 to 1 (snmf and its controls)."
+        0.01,
+        gt=0,
+        le=1,
+        description="Share of neurons each feature keeps, 0 to 1 (snmf and its controls).",
     )
     sparsity_budget: Literal["atom", "dictionary"] = Field(
         "atom",
@@ -61,10 +64,11 @@ class FitConfig(CaptureConfig):
         "algorithm.",
     )
     init: str | None = Field(None, description="Start of snmf; default: the solver's own.")
-    max_iter: int | None = Field(None, description="Most sweeps; default: the method's own.")
-    tol: float | None = Field(None, description="Stop tolerance; default: the method's own.")
+    max_iter: int | None = Field(None, ge=1, description="Most sweeps; default: the method's own.")
+    tol: float | None = Field(None, ge=0, description="Stop tolerance; default: the method's own.")
     code_penalty: float | None = Field(
         None,
+        ge=0,
         description="L1 penalty on the codes, relative to the median row norm (snmf only). "
         "Default: 0.03 for bcd and pgd; 0 is the published objective, with dense codes.",
     )
