@@ -45,7 +45,7 @@ _BY_MODULE = {  # module of this package -> command -> its settings and what it 
         "features": ("FeaturesConfig", "List the features of a run; search and sort them."),
         "show": ("ShowConfig", "Show one feature: contexts, neurons, tokens, concepts."),
         "report": ("ReportConfig", "Write a run's report as one HTML file."),
-        "runs": ("RunsConfig", "List runs, paths, weights and activation folders."),
+        "runs": ("RunsConfig", "List runs, paths, comparisons, weights and activations."),
         "methods": ("MethodsConfig", "List the methods that fit takes."),
     },
     "exporting": {

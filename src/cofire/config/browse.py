@@ -46,7 +46,7 @@ class ShowConfig(ListingConfig):
 
 
 class RunsConfig(ListingConfig):
-    """List the runs, paths and activation stores below a folder.
+    """List the runs, paths, comparisons, weights and activation folders below a folder.
 
     Example:
 
