@@ -1,6 +1,7 @@
 """The weights job: what is in its folder, going on after an interrupt, bad input, pages."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from html import escape
@@ -128,6 +129,9 @@ def test_the_command_writes_tables_of_finished_heads_again(settings):
 def test_pages_stand_alone(done):
     overview = write_weights_pages(done)
     text = overview.read_text(encoding="utf-8")
+    (deck,) = re.findall(r'<p class="deck">(.*?)</p>', text)
+    used = {part.method for record in done.heads() for part in record.components}
+    assert ("semi-NMF" in deck, "NMF of |W|" in deck) == ("snmf" in used, "nmf" in used)
     assert "http" not in text.replace("http-equiv", "")
     for record in done.heads():
         assert f'href="heads/{record.layer}-{record.head}.html"' in text

@@ -116,6 +116,9 @@ def render_overview(folder: WeightsFolder, heads: Sequence[HeadRecord]) -> str:
             model=facts.model_name(manifest),
             symbol=symbol,
             words=words,
+            methods=[
+                name for key, name in _METHODS.items() if any(one.of_method(key) for one in heads)
+            ],
             heads=heads,
             lines=lines,
             layers=by_layer,
