@@ -11,9 +11,6 @@ from cofire.store import (
     ActivationStore,
     PathFolder,
     Run,
-    activation_store,
-    path_folder,
-    run,
 )
 
 ARCHIVES = Path(__file__).parent / "archives"
@@ -25,9 +22,9 @@ def versions(kind: str) -> list[int]:
 
 
 def test_every_format_version_has_an_example():
-    assert versions("run") == list(range(1, run.FORMAT_VERSION + 1))
-    assert versions("activations") == list(range(1, activation_store.FORMAT_VERSION + 1))
-    assert versions("path") == list(range(1, path_folder.FORMAT_VERSION + 1))
+    assert versions("run") == list(range(1, Run.format_version + 1))
+    assert versions("activations") == list(range(1, ActivationStore.format_version + 1))
+    assert versions("path") == list(range(1, PathFolder.format_version + 1))
 
 
 @pytest.mark.parametrize("version", versions("run"))
