@@ -349,6 +349,7 @@ def test_other_matrices(settings, matrix):
         ({"n_components": 5000}, "--n-components is 5000"),
         ({"matrix": "mlp-in", "ablate": "1"}, "--ablate takes components out of W_OV"),
         ({"matrix": "mlp-out", "heads": "1"}, "belongs to layers and not to heads"),
+        ({"seed": str(2**32)}, "A seed lies between 0 and"),
         ({"matrix": "mlp-out", "data": "own.txt"}, "leave --data and --text-column out"),
     ],
 )
@@ -364,11 +365,16 @@ def test_bad_input_is_one_sentence(settings, change, message, capsys):
         "-k",
         str(given["n_components"]),
     ]
-    for name in ("heads", "methods", "matrix", "ablate", "data"):
+    for name in ("heads", "methods", "matrix", "ablate", "data", "seed"):
         if name in change:
             words += [f"--{name}", change[name]]
     assert main([*words, "-o", str(given["output"])]) == 2
     assert message.removeprefix("no ") in capsys.readouterr().err
+
+
+def test_a_negative_seed_is_refused(settings):
+    with pytest.raises(InputError, match="'seed' is -1"):
+        WeightsConfig(**settings, seed=-1)
 
 
 def test_the_command_prints_the_heads(settings, capsys):

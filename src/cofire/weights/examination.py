@@ -40,6 +40,9 @@ _Out = TypeVar("_Out")
 _NULL_RESTARTS = 4  # starts of ICA on a matrix of a null; the best of them counts
 _DEPENDENCE_DRAWS = 50  # shuffles of samples; they cost next to nothing
 _FEW_DRAWS = 3  # where a null hardly varies and is only described
+MOST_SEED = 2**32 - 1
+"""Largest seed that scikit-learn's NMF takes."""
+
 _REACHED = 0.9  # of the squares of |W| that "few parts" must hold
 
 
@@ -75,6 +78,8 @@ class Settings:
             )
         if self.draws < 2:
             raise InputError(f"A null needs at least two draws; got {self.draws}.")
+        if not 0 <= self.seed <= MOST_SEED:
+            raise InputError(f"A seed lies between 0 and {MOST_SEED}; got {self.seed}.")
 
 
 @dataclass(frozen=True, eq=False)
