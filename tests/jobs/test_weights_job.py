@@ -377,6 +377,35 @@ def test_a_negative_seed_is_refused(settings):
         WeightsConfig(**settings, seed=-1)
 
 
+@pytest.fixture
+def changed(tiny_folder, tmp_path):
+    """A function that keeps the tiny model with one head's values changed, and says where."""
+
+    def make(change):
+        model = load_model(str(tiny_folder))
+        with torch.no_grad():  # heads 0 and 1 share these values
+            change(model.model.model.layers[1].self_attn.v_proj.weight[:8])
+        folder = tmp_path / "changed"
+        model.model.save_pretrained(folder)
+        model.tokenizer.save_pretrained(folder)
+        return folder
+
+    return make
+
+
+def test_features_of_another_model_are_refused(changed, settings, tmp_path):
+    from cofire.config import FitConfig
+
+    run = jobs.fit(
+        FitConfig(
+            model=str(changed(torch.Tensor.neg_)), layers="0", n_components=4, limit=40,
+            sparsity=0.2, output=tmp_path / "run",
+        )
+    )  # fmt: skip
+    with pytest.raises(InputError, match="which is another model"):
+        jobs.weights(WeightsConfig(**settings, features=run.path))
+
+
 def test_the_command_prints_the_heads(settings, capsys):
     words = ["weights", settings["model"], "--layers", "0", "--heads", "0", "-k", "3"]
     words += ["--seeds", "4", "--draws", "3", "-o", str(settings["output"])]

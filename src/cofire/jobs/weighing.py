@@ -11,17 +11,15 @@ from cofire.corpus import Corpus
 from cofire.data import bundled_concepts, load_corpus
 from cofire.device import resolve_device
 from cofire.errors import InputError, StoreError
-from cofire.interpret.carrying import carry_to_residual
 from cofire.jobs.capturing import identity, same_settings
 from cofire.jobs.environment import environment
+from cofire.jobs.run_features import RunFeatures
 from cofire.models import LanguageModel, load_model
 from cofire.models.tokens import tokenize
 from cofire.models.weights import attention_shape
 from cofire.progress import SILENT, Progress
 from cofire.site import parse_layers
-from cofire.store import Run
 from cofire.store.weights_folder import WeightsFolder
-from cofire.weights.alignment import ResidualFeatures
 from cofire.weights.attention import HeadBehaviour, behaviour_on_repeats
 from cofire.weights.examination import Settings
 from cofire.weights.heads import OF_HEADS, Vocabulary, ablated, read_head, weight_matrix
@@ -61,10 +59,11 @@ def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder
     corpus = None
     if config.matrix in OF_HEADS:  # texts first: a mistake there should not cost a model load
         corpus = load_corpus(config.data, text_column=config.text_column)
-    features = _Features(config.features)
+    features = RunFeatures(config.features)
     with progress.task(f"Loading {config.model}", None, "") as advance:
         model = load_model(config.model, device=config.device, dtype=config.dtype)
         advance(1)
+    features.check_model(model)
     if config.matrix == "qk" and model.structure.unembedding is None:
         corpus = None  # what heads raise cannot be told; W_OV is refused below
     wanted = wanted_matrices(config, model)
@@ -237,49 +236,6 @@ def _texts(model: LanguageModel, config: WeightsConfig) -> list[tuple[int, ...]]
     every = max(1, len(corpus) // _ABLATION_TEXTS)
     chosen = list(range(config.seed % every, len(corpus), every))[:_ABLATION_TEXTS]
     return list(tokenize(model.tokenizer, corpus, chosen).ids)
-
-
-class _Features:
-    """Features of a run, as directions in the residual stream, layer by layer."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._run = None if path is None else Run.open(path)
-        if self._run is not None and not self._run.sites:
-            raise StoreError(f"{path} has no finished layer yet; run its fit command again.")
-        self._known: dict[int, ResidualFeatures] = {}
-
-    def of_rows(self, matrix: str, layer: int, model: LanguageModel) -> ResidualFeatures | None:
-        """What the rows of a matrix can read; None where they are neurons."""
-        return None if matrix == "mlp-out" else self._before(layer, model)
-
-    def of_columns(self, matrix: str, layer: int, model: LanguageModel) -> ResidualFeatures | None:
-        """What the columns of a matrix can write, or read as keys; None where they are neurons."""
-        if matrix in ("mlp-in", "mlp-gate"):
-            return None
-        return self._before(layer, model) if matrix == "qk" else self._after(layer, model)
-
-    def _before(self, layer: int, model: LanguageModel) -> ResidualFeatures | None:
-        """Those of the nearest layer whose features this layer can read."""
-        return self._nearest(model, lambda at: (at >= layer, abs(at - layer)))
-
-    def _after(self, layer: int, model: LanguageModel) -> ResidualFeatures | None:
-        """Those of the nearest layer that can read what this layer writes."""
-        return self._nearest(model, lambda at: (at < layer, abs(at - layer)))
-
-    def _nearest(self, model: LanguageModel, key: Any) -> ResidualFeatures | None:
-        if self._run is None:
-            return None
-        site = min(self._run.sites, key=lambda one: key(one.layer))
-        if site.layer not in self._known:
-            dictionary = self._run.dictionary(site)
-            carried = carry_to_residual(dictionary, model) if site.kind == "mlp" else dictionary
-            labels = tuple(feature.label for feature in self._run.features(site))
-            self._known[site.layer] = ResidualFeatures(
-                dictionary=carried,
-                names=labels,
-                source=f"{dictionary.provenance.get('method', 'features')} of {site.name}",
-            )
-        return self._known[site.layer]
 
 
 def _open(
