@@ -393,6 +393,31 @@ def changed(tiny_folder, tmp_path):
     return make
 
 
+def test_heads_that_cannot_be_taken_apart_are_named_and_cost_no_others(changed, settings, caplog):
+    def narrow(values):
+        values[2:] = 0
+
+    given = {**settings, "model": str(changed(narrow)), "layers": "1", "methods": "svd,ica"}
+    for _ in range(2):  # done and done again
+        folder = jobs.weights(WeightsConfig(**given))
+        assert folder.finished == [(1, 2), (1, 3)]
+        why = "A matrix of rank 2 has 1 to 2 components; n_components is 3."
+        assert folder.left_out == {(1, 0): why, (1, 1): why}
+    assert f"head 1.0 is left out: {why}" in caplog.text
+    page = write_weights_pages(folder).read_text(encoding="utf-8")
+    assert f"Layer 1, head 0 is left out. {why}" in page
+    assert "not finished" not in page
+    (record,) = catalogue(folder.path.parent)
+    assert record["state"] == "complete"
+
+
+def test_a_head_of_zeros_alone_is_refused(changed, settings):
+    given = {**settings, "model": str(changed(torch.Tensor.zero_)), "layers": "1", "heads": "1"}
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"head 1\.1: A matrix of zeros has no components"):
+            jobs.weights(WeightsConfig(**given))
+
+
 def test_features_of_another_model_are_refused(changed, settings, tmp_path):
     from cofire.config import FitConfig
 

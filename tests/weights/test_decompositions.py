@@ -96,6 +96,15 @@ def test_more_components_than_the_rank_are_refused(method):
         decompose(low_rank(), method, 0)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_numbers_that_are_not_finite_are_refused(method):
+    matrix = low_rank()
+    matrix.left[3, 2] = torch.nan
+    for given in (matrix, torch.full((6, 5), torch.inf)):
+        with pytest.raises(InputError, match="NaN or infinite"):
+            decompose(given, method, 3)
+
+
 def test_wrong_names_are_refused():
     with pytest.raises(InputError, match="Unknown method 'pca'"):
         decompose(low_rank(), "pca", 3)

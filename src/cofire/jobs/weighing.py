@@ -4,7 +4,6 @@ import logging
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from cofire.config import WeightsConfig
 from cofire.corpus import Corpus
@@ -21,7 +20,7 @@ from cofire.progress import SILENT, Progress
 from cofire.site import parse_layers
 from cofire.store.weights_folder import WeightsFolder
 from cofire.weights.attention import HeadBehaviour, behaviour_on_repeats
-from cofire.weights.examination import Settings
+from cofire.weights.examination import Settings, check
 from cofire.weights.heads import OF_HEADS, Vocabulary, ablated, read_head, weight_matrix
 from cofire.weights.on_texts import OnTexts
 from cofire.weights.watching import watch_heads
@@ -75,9 +74,10 @@ def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder
             f"{config.n_components}."
         )
     folder = _open(config, model, wanted)
-    left = [one for one in wanted if not folder.holds(*one)]
+    left = [one for one in folder.wanted if not folder.holds(*one)]
     unwatched = [] if corpus is None else _unwatched(folder, corpus)
     if not left and not unwatched:
+        _check_any(folder)
         folder.write_tables()  # verdicts by the rules of this version
         return folder
     vocabulary = None
@@ -116,8 +116,16 @@ def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder
         with progress.task(f"W of {model.name}", len(wanted), "head") as advance:
             advance(len(wanted) - len(left))
             for layer, head in left:
+                matrix = weight_matrix(model, config.matrix, layer, head)
+                try:
+                    check(matrix, settings)
+                except InputError as error:  # one such head should not cost all others
+                    folder.leave_out(layer, head, str(error))
+                    _logger.warning("%s is left out: %s", _place(layer, head), error)
+                    advance(1)
+                    continue
                 record, made = read_head(
-                    weight_matrix(model, config.matrix, layer, head),
+                    matrix,
                     layer,
                     head,
                     kind=config.matrix,
@@ -135,6 +143,7 @@ def weights(config: WeightsConfig, progress: Progress = SILENT) -> WeightsFolder
                 advance(1, head=record.name, verdict=record.verdict.structure)
     finally:
         folder.write_tables()
+    _check_any(folder)
     return folder
 
 
@@ -165,6 +174,21 @@ def _unwatched(folder: WeightsFolder, corpus: Corpus) -> list[tuple[int, int]]:
         if one.head is not None
         and (one.on_texts is None or one.on_texts.fingerprint != corpus.fingerprint)
     ]
+
+
+def _check_any(folder: WeightsFolder) -> None:
+    """Refuse to end without a single matrix.
+
+    Raises:
+        InputError: saying what is wrong with the first of those that were left out.
+    """
+    for (layer, head), why in folder.left_out.items():
+        if not folder.wanted:
+            raise InputError(f"No matrix can be taken apart; {_place(layer, head)}: {why}")
+
+
+def _place(layer: int, head: int | None) -> str:
+    return f"layer {layer}" if head is None else f"head {layer}.{head}"
 
 
 def _check_matrix(config: WeightsConfig) -> None:
@@ -266,7 +290,7 @@ def _open(
 
 
 def _same_matrices(folder: WeightsFolder, wanted: list[tuple[int, int | None]]) -> None:
-    if folder.wanted != wanted:
+    if sorted([*folder.wanted, *folder.left_out]) != sorted(wanted):
         raise StoreError(
             f"{folder.path} was begun for other layers or heads; choose another folder with -o, "
             "or remove it."

@@ -134,6 +134,7 @@ def render_overview(folder: WeightsFolder, heads: Sequence[HeadRecord]) -> str:
             },
             structures=_counted([one.verdict.structure for one in heads]),
             unfinished=len(folder.wanted) - len(heads),
+            left_out=[(_title(*one), why) for one, why in folder.left_out.items()],
             facts=_facts(folder, heads),
             settings=facts.settings(manifest),
             environment=facts.environment(manifest),
@@ -182,9 +183,11 @@ def render_head_page(folder: WeightsFolder, heads: Sequence[HeadRecord], place: 
 
 def head_title(head: HeadRecord) -> str:
     """A head or layer in words."""
-    if head.head is None:
-        return f"Layer {head.layer}"
-    return f"Layer {head.layer}, head {head.head}"
+    return _title(head.layer, head.head)
+
+
+def _title(layer: int, head: int | None) -> str:
+    return f"Layer {layer}" if head is None else f"Layer {layer}, head {head}"
 
 
 def _ordered(head: HeadRecord, method: str) -> list[ComponentRecord]:

@@ -2,7 +2,8 @@
 
 Layout, format version 1::
 
-    manifest.json                  settings, model, matrices asked for, hardware, checksums
+    manifest.json                  settings, model, matrices asked for, those of them that cannot
+                                   be taken apart (left_out: layer, head, why), hardware, checksums
     heads/9-2.json                 everything about head 2 of layer 9: figures, nulls, what it does
                                    on texts; its verdict is for other readers, cofire decides it
                                    anew from the figures
@@ -68,6 +69,11 @@ class WeightsFolder(ArchiveFolder):
         return [(int(layer), head) for layer, head in self.manifest["wanted"]]
 
     @property
+    def left_out(self) -> dict[tuple[int, int | None], str]:
+        """Matrices that cannot be taken apart, and why; no longer part of ``wanted``."""
+        return {(int(one[0]), one[1]): str(one[2]) for one in self.manifest.get("left_out", [])}
+
+    @property
     def finished(self) -> list[tuple[int, int | None]]:
         """Those that are there."""
         return [one for one in self.wanted if self.holds(*one)]
@@ -103,6 +109,17 @@ class WeightsFolder(ArchiveFolder):
         tensors = load_file(self._archive.file(f"{part_name(layer, head)}.safetensors"))
         methods = [name.split(".", 1)[1] for name in tensors if name.startswith("mixing.")]
         return {m: (tensors[f"mixing.{m}"], tensors[f"components.{m}"]) for m in methods}
+
+    def leave_out(self, layer: int, head: int | None, why: str) -> None:
+        """Note that a matrix cannot be taken apart, so that it is no longer waited for.
+
+        Raises:
+            StoreError: when the disk is full.
+        """
+        manifest = self._archive.manifest
+        manifest["wanted"].remove([layer, head])
+        manifest.setdefault("left_out", []).append([layer, head, why])
+        self._archive.save()
 
     def write_head(self, record: HeadRecord, made: Mapping[str, Decomposition]) -> None:
         """Keep one more matrix.

@@ -32,7 +32,7 @@ from cofire.weights.measures import (
     top_ratio,
 )
 from cofire.weights.nulls import NULL_DRAWS, AgainstNull, against
-from cofire.weights.whitening import Samples, as_low_rank, whitened
+from cofire.weights.whitening import Samples, as_low_rank, check_matrix, whitened
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -97,6 +97,20 @@ class Examination:
     evidence: Evidence
 
 
+def check(matrix: LowRankMatrix | Float[Tensor, "_ _"], settings: Settings) -> None:
+    """Refuse a matrix that ``examine`` could not take apart; takes a moment.
+
+    Raises:
+        InputError: for k above the rank, or numbers that are not finite.
+    """
+    check_matrix(
+        as_low_rank(matrix),
+        settings.n_components,
+        samples=settings.samples,
+        centred="ica" in settings.methods,
+    )
+
+
 def examine(
     matrix: LowRankMatrix | Float[Tensor, "_ _"], settings: Settings | None = None
 ) -> Examination:
@@ -107,10 +121,12 @@ def examine(
         settings: how.
 
     Raises:
-        InputError: for k above the rank, or a dense |W| of too many entries.
+        InputError: for k above the rank, numbers that are not finite, or a dense |W| of too many
+            entries.
     """
     s = settings or Settings()
     W = as_low_rank(matrix)
+    check(W, s)
     found: dict[str, Decomposition] = {
         "svd": decompose(W, "svd", s.n_components, samples=s.samples)
     }

@@ -38,7 +38,17 @@ class White:
 
 
 def as_low_rank(matrix: LowRankMatrix | Float[Tensor, "_ _"]) -> LowRankMatrix:
-    """A dense matrix as a product with the identity on its narrow side; others as they are."""
+    """A dense matrix as a product with the identity on its narrow side; others as they are.
+
+    Raises:
+        InputError: when some of its numbers are not finite.
+    """
+    factors = (matrix.left, matrix.right) if isinstance(matrix, LowRankMatrix) else (matrix,)
+    missing = sum(int((~factor.isfinite()).sum()) for factor in factors)
+    if missing:
+        raise InputError(
+            f"{missing} of the numbers of the matrix are NaN or infinite; it cannot be taken apart."
+        )
     if isinstance(matrix, LowRankMatrix):
         return matrix
     rows, channels = matrix.shape
@@ -72,10 +82,37 @@ def check_size(n_components: int, rank: int) -> None:
     Raises:
         InputError: saying how many there may be.
     """
+    if rank == 0:
+        raise InputError("A matrix of zeros has no components.")
     if not 1 <= n_components <= rank:
         raise InputError(
             f"A matrix of rank {rank} has 1 to {rank} components; n_components is {n_components}."
         )
+
+
+def check_matrix(
+    matrix: LowRankMatrix, n_components: int, *, samples: Samples, centred: bool
+) -> None:
+    """Refuse a matrix that cannot be split into so many components, before any work is done.
+
+    Args:
+        matrix: W.
+        n_components: k.
+        samples: which side of W is the samples.
+        centred: whether the mean sample is taken off, as ICA does.
+
+    Raises:
+        InputError: for k above the rank.
+    """
+    check_size(n_components, rank_of(matrix.singular_values(), matrix.shape))
+    if centred:
+        rest = _centred(matrix, samples)
+        check_size(n_components, rank_of(rest.singular_values(), rest.shape))
+
+
+def _centred(matrix: LowRankMatrix, samples: Samples) -> LowRankMatrix:
+    data = oriented(matrix, samples)
+    return LowRankMatrix(data.left - data.left.mean(dim=0), data.right)
 
 
 def whitened(matrix: LowRankMatrix, n_components: int, *, samples: Samples) -> White:
@@ -89,9 +126,8 @@ def whitened(matrix: LowRankMatrix, n_components: int, *, samples: Samples) -> W
     Raises:
         InputError: for more components than the centred samples have dimensions.
     """
-    data = oriented(matrix, samples)
-    n = data.shape[0]
-    centred = LowRankMatrix(data.left - data.left.mean(dim=0), data.right)
+    centred = _centred(matrix, samples)
+    n = centred.shape[0]
     u, sigma, vh = centred.svd()
     check_size(n_components, rank_of(sigma, centred.shape))
     u, sigma, vh = u[:, :n_components], sigma[:n_components], vh[:n_components]
