@@ -83,6 +83,25 @@ def test_other_number_types(X, fitted, dtype):
     assert held.relative_loss_ == pytest.approx(fitted.relative_loss_, rel=5e-3)
 
 
+@pytest.mark.parametrize("solver", ["bcd", "pgd"])
+@pytest.mark.parametrize("exponent", [-40, 40])
+def test_the_unit_of_the_data_changes_nothing(X, solver, exponent):
+    unit = np.float32(2.0**exponent)
+    options = {"sparsity": 0.05, "solver": solver}
+    plain, scaled = SemiNMF(10, **options).fit(X), SemiNMF(10, **options).fit(unit * X)
+    assert np.array_equal(scaled.components_, plain.components_)
+    assert scaled.relative_loss_ == pytest.approx(plain.relative_loss_, rel=1e-6)
+    codes = plain.transform(X[:50])
+    np.testing.assert_allclose(scaled.transform(unit * X[:50]) / unit, codes, rtol=1e-4, atol=1e-6)
+
+
+def test_weights_of_any_size_and_an_enormous_row_leave_atoms_alive(X):
+    heavy = SemiNMF(10, sparsity=0.05).fit(X, sample_weight=np.full(len(X), 1e30))
+    assert heavy.relative_loss_ < 0.2
+    outlier = SemiNMF(10, sparsity=0.05).fit(np.concatenate([X, 1e12 * X[:1]]))
+    assert outlier.relative_loss_ < 0.05
+
+
 def test_whole_numbers_and_data_frames(X):
     whole = np.round(20 * X).astype(np.int16)
     snmf = SemiNMF(10, sparsity=0.05)
@@ -152,6 +171,8 @@ def spoiled(value):
         ({}, spoiled(np.nan), r"NaN in row 17 \(1 of 800"),
         ({}, spoiled(np.inf), r"\(inf\) in row 17"),
         ({}, lambda X: 0 * X, "All values of X are zero"),
+        ({}, lambda X: 1e20 * X, "values too large for squares in float32 in row 0"),
+        ({}, lambda X: 1e-20 * X, "so small .* that their squares vanish in float32"),
         ({}, lambda X: X[:0], "0 sample"),
         ({}, lambda X: X[:, :0], "0 feature"),
         ({}, lambda X: X[0], "Reshape your data"),

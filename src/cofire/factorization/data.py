@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 _TILE_BYTES = {"cpu": 8 * 2**20, "cuda": 2**30}
 _OTHER_TILE_BYTES = 256 * 2**20
 _LARGEST_FLOAT16 = 65504
+# Of the exponents of a number type: squares of such norms may still be added up over all rows.
+_RANGE = 0.4
 _SHUFFLED_WHOLE = 2**18  # rows up to which a sample is drawn by shuffling all of them
 
 
@@ -41,6 +43,7 @@ class DataMatrix:
         total_rows: rows of all processes.
         squared_norm: sum over all rows of weight · ||x||^2, in float64.
         median_row_norm: weighted median over the rows that are not zero; 0 without any.
+        largest: the largest |value| of all rows, before the mean is taken off.
         mean: what is taken off every row, or None.
     """
 
@@ -67,7 +70,7 @@ class DataMatrix:
             ranks: all processes.
 
         Raises:
-            InputError: on NaN or infinity, naming the row.
+            InputError: on NaN, infinity or values whose squares overflow, naming the row.
         """
         self._source = source
         self._weights = weights
@@ -208,17 +211,42 @@ class DataMatrix:
                 yield tile
 
         norms = _norms(watched())
-        bad = torch.isfinite(norms).logical_not_().nonzero()[:, 0]
+        limit = torch.finfo(self.compute_dtype).max ** _RANGE
+        bad = (norms <= limit).logical_not_().nonzero()[:, 0]  # NaN is not below it either
         if len(bad):
-            self._refuse(bad, len(norms), narrow)
+            self._refuse(bad, len(norms), narrow, limit)
+        self.largest = float(torch.maximum(-low, high).max()) if len(norms) else 0.0
         self._note_oddities(norms, low, high)
         return norms
 
-    def _refuse(self, bad: Tensor, n_rows: int, narrow: bool) -> None:
+    def check_size(self) -> None:
+        """Refuse to fit data that is all zero, or so small that its squares vanish.
+
+        Raises:
+            InputError: in all processes, saying what to do.
+        """
+        largest = max(self.ranks.gather(self.largest))
+        kind = _named(self.compute_dtype)
+        if largest == 0:
+            raise InputError(f"All values of X are zero in {kind}; there is nothing to factorise.")
+        if largest < torch.finfo(self.compute_dtype).tiny ** _RANGE:
+            raise InputError(
+                f"The values of X are so small ({largest:.2g} at most) that their squares vanish "
+                f"in {kind}; multiply X by a constant."
+            )
+        if self.mean is not None and self.squared_norm == 0:
+            raise InputError(
+                "All rows of X are the same; less their mean there is nothing to factorise."
+            )
+
+    def _refuse(self, bad: Tensor, n_rows: int, narrow: bool, limit: float) -> None:
         row = int(bad[0])
         values = self._source.take(bad[:1])
         if bool(values.isnan().any()):
             kind, cure = "NaN", "remove those rows or capture them again"
+        elif bool(values.isfinite().all()):
+            kind = f"values too large for squares in {_named(self.compute_dtype)}"
+            cure = f"divide X by a constant, so that the norms of its rows stay below {limit:.0e}"
         else:
             kind = "an infinite or too large value (inf)"
             cure = "remove those rows or capture them again in a wider number type"
@@ -268,6 +296,10 @@ class Sample(NamedTuple):
 
     X: ActivationMatrix
     weights: Float[Tensor, "rows"] | None
+
+
+def _named(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def _norms(tiles: Iterable[ActivationMatrix]) -> Float[Tensor, "rows"]:

@@ -5,6 +5,8 @@ residual [rows channels] is formed. A float32 sum over a matrix of this size is 
 or third digit.
 """
 
+import math
+
 import torch
 
 from cofire.factorization.data import widest_float
@@ -48,6 +50,18 @@ class Products:
         weighted = codes if weights is None else codes * weights
         self.cross += weighted @ X
         self.gram += weighted @ codes.T
+
+    def for_atoms(
+        self, dtype: torch.dtype
+    ) -> tuple[Float[Tensor, "features channels"], Float[Tensor, "features features"]]:
+        """C^T X and C^T C in the type of the atoms, divided by one power of two.
+
+        The best atoms do not depend on it, and without it the squares of C^T X, fourth powers of
+        the data, leave the range of float32 from values of 1e9 on and below 1e-10.
+        """
+        exponent = math.frexp(float(self.gram.diagonal().max()))[1]
+        unit = math.ldexp(1.0, min(-exponent, 1000))  # 2^1024 is no float64
+        return (self.cross * unit).to(dtype), (self.gram * unit).to(dtype)
 
     def add_others(self, ranks: Ranks) -> None:
         """Add what the other processes have counted."""

@@ -408,12 +408,8 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             mean=None if reset or not self.center else torch.from_numpy(self.offset_),
             ranks=ranks,
         )
-        if reset and data.squared_norm == 0:
-            raise InputError(
-                "All rows of X are the same; less their mean there is nothing to factorise."
-                if self.center
-                else "All values of X are zero; there is nothing to factorise."
-            )
+        if reset:
+            data.check_size()
         return data
 
     def _remember_offset(self, data: DataMatrix) -> None:

@@ -110,8 +110,7 @@ class Stream:
         self.products.gram.mul_(fade).add_(fresh.gram)
         updates.improve_atoms(
             self.atoms,
-            self.products.cross.to(self.atoms.dtype),
-            self.products.gram.to(self.atoms.dtype),
+            *self.products.for_atoms(self.atoms.dtype),
             kept=self.kept,
             unit_norm=self.penalty > 0,
         )

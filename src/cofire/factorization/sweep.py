@@ -111,8 +111,7 @@ def sweep(
     products, total, positive = Sums.together(sums, data.ranks)
     updates.improve_atoms(
         atoms,
-        products.cross.to(atoms.dtype),
-        products.gram.to(atoms.dtype),
+        *products.for_atoms(atoms.dtype),
         kept=kept,
         unit_norm=penalty > 0,
     )
