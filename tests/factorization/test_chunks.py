@@ -79,8 +79,16 @@ def test_every_sweep_is_one_pass(planted):
 def test_what_can_be_read_once_only_is_refused(planted):
     with pytest.raises(InputError, match="can be read only once"):
         SemiNMF(10).fit(part for part in torch.split(planted.X, 100))
-    with pytest.raises(InputError, match="without any chunk"):
-        SemiNMF(10).fit(range(0))
+    for nothing in (range(0), [planted.X[:0]]):
+        with pytest.raises(InputError, match="without any chunk that has rows"):
+            SemiNMF(10).fit(nothing)
+
+
+def test_chunks_without_rows_are_passed_over(planted):
+    X, none = planted.X, planted.X[:0]
+    with_gaps = SemiNMF(10, sparsity=0.05).fit([none, X[:300], none, X[300:], none])
+    plain = SemiNMF(10, sparsity=0.05).fit([X[:300], X[300:]])
+    assert np.array_equal(with_gaps.components_, plain.components_)
 
 
 def test_chunks_of_another_width_are_named(planted):

@@ -106,7 +106,7 @@ class ChunkedRows:
         self._as_tensor = as_tensor
         first = next(self._tensors(), None)
         if first is None:
-            raise InputError("X is an iterable without any chunk; pass at least one matrix.")
+            raise InputError("X is an iterable without any chunk that has rows; pass at least one.")
         self.n_channels = int(first.shape[1])
         self.device = first.device
         self.wide = first.dtype == torch.float64
@@ -120,7 +120,8 @@ class ChunkedRows:
                     f"Chunk {number} of X has {tensor.shape[1]} channels, the ones before it "
                     f"{width}; all chunks must be equally wide."
                 )
-            yield tensor
+            if len(tensor):  # a text may have no rows
+                yield tensor
 
     def blocks(self, max_rows: int) -> Iterator[Tensor]:
         """See ``RowSource.blocks``."""
