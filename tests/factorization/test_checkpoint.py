@@ -77,6 +77,13 @@ def test_an_interrupt_keeps_the_state_whatever_the_time(planted, whole, tmp_path
         same(SemiNMF(10, **options).fit(planted.X), whole)
 
 
+def test_a_fit_without_a_seed_goes_on_with_the_one_it_drew(planted, tmp_path):
+    options = {"sparsity": 0.05, "random_state": None, "checkpoint": tmp_path / "state"}
+    stopped = SemiNMF(10, **options, callback=stop_at(9, KeyboardInterrupt)).fit(planted.X)
+    resumed = SemiNMF(10, **options).fit(planted.X)
+    assert np.array_equal(resumed.objective_[:9], stopped.objective_[:9])
+
+
 @pytest.mark.parametrize("budget", ["atom", "dictionary"])
 def test_an_interrupt_after_any_sweep_changes_nothing(planted, tmp_path, budget):
     """Around swaps, trials and the stop rule too: one atom is missing at the start."""

@@ -325,7 +325,8 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 "code_penalty": self._penalty(solver),
                 "max_active": self.max_active,
                 "center": self.center,
-                "random_state": generator.initial_seed(),
+                # None draws another seed each time; the saved generator goes on all the same.
+                "random_state": None if self.random_state is None else generator.initial_seed(),
                 "rows": data.total_rows,
                 "channels": data.n_channels,
                 "squared norm of the data": data.squared_norm,
