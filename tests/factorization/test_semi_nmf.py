@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
 from cofire.activations import Activations, TokenTable
 from cofire.corpus import Corpus, Text
@@ -201,6 +202,19 @@ def test_what_cannot_be_is_refused_in_one_sentence(X, options, change, words):
     with pytest.raises(InputError, match=words) as caught:
         SemiNMF(**{"n_components": 10, "sparsity": 0.05, **options}).fit(data)
     assert "\n" not in str(caught.value)
+
+
+def test_after_a_fit_that_was_refused_it_is_still_unfitted(X):
+    snmf = SemiNMF(3)
+    with pytest.raises(InputError, match="All values of X are zero"):
+        snmf.fit(0 * X)
+    with pytest.raises(NotFittedError):
+        snmf.transform(X)
+
+
+def test_a_stream_is_not_spread_over_processes(X):
+    with pytest.raises(InputError, match="partial_fit runs in one process"):
+        SemiNMF(10, sparsity=0.05, distributed=True).partial_fit(X)
 
 
 def test_svd_has_no_more_atoms_than_channels():

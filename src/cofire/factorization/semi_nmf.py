@@ -194,7 +194,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             C [rows features] >= 0, an array for arrays and tables, a tensor (on the device of X)
             for tensors and ``Activations``; float64 for float64 input, else float32.
         """
-        check_is_fitted(self)
+        check_is_fitted(self, "components_")
         data = self._prepared(X, reset=False, dtype=None)
         atoms = torch.from_numpy(self.components_).to(data.device)
         codes = torch.empty(data.n_rows, len(atoms), dtype=data.compute_dtype, device=data.device)
@@ -211,7 +211,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
 
     def inverse_transform(self, X: DataLike) -> np.ndarray | Tensor:
         """Rows C D [rows channels] that codes [rows features] stand for, the offset included."""
-        check_is_fitted(self)
+        check_is_fitted(self, "components_")
         codes = X if isinstance(X, Tensor) else torch.from_numpy(np.asarray(X))
         if codes.ndim != 2 or codes.shape[1] != len(self.components_):
             raise InputError(
@@ -233,10 +233,12 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         method.
 
         Raises:
-            InputError: as ``fit``.
+            InputError: as ``fit``, and with ``distributed``.
         """
         stream: Stream | None = getattr(self, "_stream", None)
         solver = self._checked_solver("partial_fit")
+        if self.distributed:
+            raise InputError("partial_fit runs in one process; leave distributed out, or use fit.")
         data = self._prepared(
             X, reset=stream is None, dtype=storage_dtype(self.dtype), weights=sample_weight
         )
