@@ -184,7 +184,8 @@ def against_published(runs: dict[Cell, Run]) -> Iterator[str]:
         "Both at 1%. *Loss / mu*: loss on training rows over that of `mu`; *held-out*: the same on "
         "held-out rows. *Concept AUROC*: for each concept the feature that selects it best on "
         "training sentences, its AUROC on held-out ones, mean over concepts; *seed match*: mean "
-        "absolute cosine of atoms matched one to one between two seeds. Medians over seeds."
+        "absolute cosine of atoms matched one to one between two seeds (that of `mu` stands, with "
+        "intervals, in [judging.md](judging.md)). Medians over seeds."
     )
     yield ""
     yield (
@@ -215,7 +216,7 @@ def against_published(runs: dict[Cell, Run]) -> Iterator[str]:
                 *(f"{loss / base:.3f}" for loss, base in zip(losses, yardstick, strict=True)),
                 f"{statistics.median(concept_auroc(run.features(site)) for run in found):.3f}",
                 f"{statistics.median(r['concepts'] for r in records):.0f}",
-                f"{seed_match([run.dictionary(site).atoms.numpy() for run in found]):.2f}",
+                seed_match([run.dictionary(site).atoms.numpy() for run in found]),
                 f"{statistics.median(r['active codes'] for r in records):.0%}",
             ]
             yield "| " + " | ".join(cells) + " |"
@@ -264,7 +265,7 @@ def penalty_section(runs: dict[Cell, Run]) -> Iterator[str]:
                 f"{default} (default)" if penalty is None else str(penalty),
                 f"{statistics.median(r['explained variance'] for r in records):.3f}",
                 f"{statistics.median(r['active codes'] for r in records):.0%}",
-                f"{seed_match([run.dictionary(site).atoms.numpy() for run in found]):.2f}",
+                seed_match([run.dictionary(site).atoms.numpy() for run in found]),
                 f"{statistics.median(r['concept features'] for r in records):.0%}",
                 f"{statistics.median(named(run.features(site)) for run in found):.0f}",
             ]
@@ -296,13 +297,13 @@ def random_atoms(activations: Activations, sparsity: float) -> tuple[float, int,
     )
 
 
-def seed_match(dictionaries: list[np.ndarray]) -> float:
-    """Mean absolute cosine of atoms matched one to one, over all pairs of dictionaries."""
+def seed_match(dictionaries: list[np.ndarray]) -> str:
+    """Mean absolute cosine of atoms matched one to one, over all pairs; a dash for one alone."""
     matches = []
     for one, other in itertools.combinations(dictionaries, 2):
         cosine = np.abs(one @ other.T)  # atoms have unit norm
         matches.append(cosine[linear_sum_assignment(-cosine)].mean())
-    return float(np.mean(matches)) if matches else float("nan")
+    return f"{np.mean(matches):.2f}" if matches else "–"
 
 
 def weekday_auroc(feature: Feature) -> float:

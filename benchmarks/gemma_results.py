@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/gemma-results"))
     parser.add_argument("--output", type=Path, default=Path("docs/results/gemma-3-270m.md"))
     parser.add_argument("--seeds", type=int, default=3, help="seeds of the default solver")
-    parser.add_argument("--mu-seeds", type=int, default=2)
+    parser.add_argument("--mu-seeds", type=int, default=1)
     parser.add_argument("--mu-iterations", type=int, default=500)
     options = parser.parse_args()
     progress = TerminalProgress()

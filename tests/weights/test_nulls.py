@@ -1,6 +1,7 @@
 """Nulls keep what they say they keep, and lose the rest."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -8,10 +9,12 @@ import torch
 from cofire.errors import InputError
 from cofire.low_rank import LowRankMatrix
 from cofire.weights import nulls
+from cofire.weights.decompositions import METHODS
 from cofire.weights.evidence import Evidence
 from cofire.weights.examination import Settings, examine
 from cofire.weights.measures import copying_score, excess_kurtosis, fan_out, negentropy
 from cofire.weights.planted import plant_weights
+from cofire.weights.verdict import verdict
 
 
 @pytest.fixture
@@ -108,3 +111,34 @@ def test_methods_that_were_not_run_are_missing_and_not_zero():
     assert set(found.errors) == {"svd"}
     with pytest.raises(InputError, match="Methods are some of"):
         Settings(methods=("pca",))
+
+
+def test_a_null_that_was_not_measured_is_not_exceeded() -> None:
+    assert not nulls.against(3.0, [math.nan, math.nan, 1.0], null="rotated").beyond
+    assert nulls.against(3.0, [1.0] * 10, null="rotated").beyond
+
+
+def test_how_many_components_do_as_well_as_svd(matrix: LowRankMatrix) -> None:
+    evidence = examine(matrix, Settings(n_components=4, methods=METHODS, restarts=4)).evidence
+    found = evidence.sizes_for_svd_error()
+    assert set(found) == {"ica", "nmf", "snmf"}
+    assert found["ica"] == 4  # it spans what SVD spans
+    assert found["snmf"] is None  # nonnegative codes leave more
+    goal = evidence.errors["svd"]
+    enough = [size for size, error in evidence.parts.curve if error <= goal]
+    assert found["nmf"] == (enough[0] if enough else None)
+
+
+def test_one_component_may_do_as_well_as_svd() -> None:
+    one = torch.arange(1.0, 9.0)[:, None] * torch.arange(1.0, 7.0)
+    noise = 0.01 * torch.randn(8, 6, generator=torch.Generator().manual_seed(0))
+    evidence = examine(one + noise, Settings(n_components=1, methods=("svd", "nmf"))).evidence
+    assert evidence.sizes_for_svd_error() == {"nmf": 1}
+
+
+def test_whole_rank_leaves_svd_undecided(matrix: LowRankMatrix) -> None:
+    rank = len(matrix.singular_values())
+    found = examine(matrix, Settings(n_components=rank, methods=("svd",)))
+    answer = verdict(found.evidence)["svd-enough"]
+    assert answer.answer == "undecided"
+    assert "whole rank" in answer.because

@@ -182,6 +182,7 @@ class WeightsFolder(ArchiveFolder):
                 copying=one.copying,
                 fan_out=one.fan_out,
                 specificity=one.specificity,
+                random_specificity=one.random_specificity,
             )
         ]
         text = json.dumps(
@@ -233,6 +234,7 @@ def head_line(one: HeadRecord) -> dict[str, Any]:
         "norm": spectrum.norm,
         "fan_out": one.fan_out,
         "specificity": one.specificity,
+        "random_specificity": one.random_specificity,
         "stable": None if ica is None else ica.n_stable,
         "negentropy": None if ica is None else ica.rescaled.value,
         "negentropy_excess": None if ica is None else ica.rescaled.excess,
@@ -242,6 +244,7 @@ def head_line(one: HeadRecord) -> dict[str, Any]:
         ),
         "parts_sparsity": None if parts is None else parts.sparsity_rescaled.value,
         **{f"error_{name}": value for name, value in evidence.errors.items()},
+        **{f"for_svd_error_{name}": n for name, n in evidence.sizes_for_svd_error().items()},
         "seconds": one.seconds,
     }  # fmt: skip
 
@@ -295,7 +298,7 @@ def _heads_schema(found: Sequence[HeadRecord]) -> pa.Schema:
                 pa.string()
                 if name in answers or name in _WORDS
                 else pa.int32()
-                if name in whole
+                if name in whole or name.startswith("for_svd_error_")
                 else pa.float64(),
             )
             for name in names

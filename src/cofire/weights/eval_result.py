@@ -57,6 +57,7 @@ def eval_results(
     copying: AgainstNull | None = None,
     fan_out: float | None = None,
     specificity: float | None = None,
+    random_specificity: float | None = None,
 ) -> list[dict[str, Any]]:
     """The records of one matrix.
 
@@ -67,6 +68,7 @@ def eval_results(
         copying: copying score beside its null, where it was measured.
         fan_out: mean share of tokens that the components write to.
         specificity: 1 − |Δ other| / |Δ own| under ablation, where it was measured.
+        random_specificity: the same of random mixtures of the components.
 
     Returns:
         Plain JSON values; a pattern has the value 1 for yes, 0 for no and null for undecided.
@@ -78,7 +80,7 @@ def eval_results(
         _held("B07.effective_rank", spectrum.effective_rank, subject),
         _held("B07.participation_ratio", spectrum.participation_ratio, subject),
         _plain("B07.fan_out", fan_out, subject),
-        _plain("B07.specificity", specificity, subject),
+        _plain("B07.specificity", specificity, subject, baseline=random_specificity),
         _plain("B09.frobenius_norm", spectrum.norm, subject),
         _plain("B09.top_two_ratio", spectrum.top_two, subject),
         _held("B08.svd_relative_error", spectrum.error, subject),

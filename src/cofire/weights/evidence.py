@@ -8,8 +8,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from typing import Any
 
+import torch
+
 from cofire.errors import InputError
+from cofire.weights.measures import components_for_error
 from cofire.weights.nulls import AgainstNull
+
+_ROUNDING = 1e-3
+"""How much larger an error may be and still count as the same: ICA spans what SVD spans."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,24 @@ class Evidence:
     spectrum: Spectrum
     independence: Independence | None
     parts: Parts | None
+
+    def sizes_for_svd_error(self) -> dict[str, int | None]:
+        """Fewest components of each other method whose error is that of SVD with k, or less.
+
+        NMF is asked at every number of parts that was tried, the others at k alone; None where
+        not even k of them reach it.
+        """
+        found = {}
+        for method, error in self.errors.items():
+            if method == "svd":
+                continue
+            tried: tuple[tuple[int, float], ...] = ((self.n_components, error),)
+            if method == "nmf" and self.parts is not None:
+                tried = self.parts.curve
+            sizes, errors = torch.tensor(tried, dtype=torch.float64).T
+            goal = self.errors["svd"] * (1 + _ROUNDING) + _ROUNDING**2
+            found[method] = components_for_error(sizes, errors, goal)
+        return found
 
     def record(self) -> dict[str, Any]:
         """Plain JSON values."""

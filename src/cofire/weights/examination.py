@@ -19,7 +19,15 @@ from cofire.types import Float, Tensor
 from cofire.weights import nulls
 from cofire.weights.decompositions import METHODS, Decomposition, decompose, magnitude_parts
 from cofire.weights.evidence import Evidence, Independence, Parts, Spectrum
-from cofire.weights.icasso import RESTARTS, Algorithm, Stability, estimates, icasso, stable_count
+from cofire.weights.icasso import (
+    RESTARTS,
+    Algorithm,
+    Stability,
+    estimates,
+    icasso,
+    on_all_samples,
+    stable_count,
+)
 from cofire.weights.measures import (
     components_for_share,
     effective_rank,
@@ -37,7 +45,6 @@ from cofire.weights.whitening import Samples, as_low_rank, check_matrix, whitene
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
-_NULL_RESTARTS = 4  # starts of ICA on a matrix of a null; the best of them counts
 _DEPENDENCE_DRAWS = 50  # shuffles of samples; they cost next to nothing
 _FEW_DRAWS = 3  # where a null hardly varies and is only described
 MOST_SEED = 2**32 - 1
@@ -233,6 +240,7 @@ def _independence(matrix: LowRankMatrix, stability: Stability, s: Settings) -> I
             whitened(
                 nulls.rescaled(matrix, seed=s.seed + draw), s.n_components, samples=s.samples
             ).data,
+            s.restarts,
             s.seed + draw,
         )
         for draw in range(s.draws)
@@ -272,8 +280,7 @@ def _frame_figures(
         start[:, 0] = 1.0  # so that the others have mean 0
         white = torch.linalg.qr(start)[0][:, 1:].T * n**0.5
         unmixing, converged, _ = estimates(white, restarts, seed=seed + draw)
-        on_all = (restarts + 1) // 2
-        sources = unmixing[:on_all] @ white
+        sources = unmixing[: on_all_samples(restarts)] @ white
         best = int(negentropy(sources).sum(dim=1).argmax())
         found.append(
             {
@@ -285,8 +292,9 @@ def _frame_figures(
     return tuple(found)
 
 
-def _best_negentropy(white: Float[Tensor, "features rows"], seed: int) -> float:
-    unmixing = estimates(white, _NULL_RESTARTS, seed=seed, bootstraps=False)[0]
+def _best_negentropy(white: Float[Tensor, "features rows"], restarts: int, seed: int) -> float:
+    """Of the best of as many runs on all samples as the reported sources are the best of."""
+    unmixing = estimates(white, on_all_samples(restarts), seed=seed, bootstraps=False)[0]
     return float(negentropy(unmixing @ white).mean(dim=1).max())
 
 

@@ -1,6 +1,6 @@
 """What is written down about one matrix: its evidence, verdict, and a line for every component."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -190,8 +190,12 @@ class HeadRecord:
     @property
     def specificity(self) -> float | None:
         """Median specificity of the components that were taken out."""
-        known = [one.specificity for one in self.components if one.specificity is not None]
-        return median(known) if known else None
+        return _median([one.specificity for one in self.components])
+
+    @property
+    def random_specificity(self) -> float | None:
+        """The same of the random mixtures of components that were taken out beside them."""
+        return _median([one.random_specificity for one in self.components])
 
     def record(self) -> dict[str, Any]:
         """Plain JSON values, with the verdict for those who read them without cofire."""
@@ -285,3 +289,8 @@ def _stronger(alignments: Sequence[Alignment], method: str) -> Alignment | None:
     if not alignments:
         return None
     return max(alignments, key=lambda one: one.matched.get(method) or 0.0)
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return median(known) if known else None

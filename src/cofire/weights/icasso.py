@@ -106,7 +106,7 @@ def icasso(
     unmixing, converged, n_iter = estimates(
         white.data, restarts, seed=seed, max_iter=max_iter, tol=tol, algorithm=algorithm
     )
-    on_all = (restarts + 1) // 2
+    on_all = on_all_samples(restarts)
     best = int(negentropy(unmixing[:on_all] @ white.data).sum(dim=1).argmax())
     index, found_in, cluster = _clustered(unmixing)
     settled = converged[best]
@@ -183,6 +183,11 @@ def single_run(
     return _decomposition(data, white, unmixing[0], converged[0], samples, record)[0]
 
 
+def on_all_samples(restarts: int) -> int:
+    """How many of several runs see all samples, the others a bootstrap of them each."""
+    return (restarts + 1) // 2
+
+
 def estimates(
     white: Float[Tensor, "features rows"],
     restarts: int,
@@ -214,7 +219,7 @@ def estimates(
     k, n = white.shape
     generator = torch.Generator().manual_seed(seed)
     start = torch.randn(restarts, k, k, generator=generator, dtype=white.dtype)
-    on_all = (restarts + 1) // 2 if bootstraps else restarts
+    on_all = on_all_samples(restarts) if bootstraps else restarts
     runs = [_solve(white.expand(on_all, -1, -1), start[:on_all], algorithm, max_iter, tol)]
     unmixing = [runs[0].rotation]
     if restarts > on_all:

@@ -85,6 +85,14 @@ WEIGHT_MEASURES = (
         _RANDOM,
     ),
     WeightMeasure(
+        "components-for-SVD-error",
+        "components",
+        "neither",
+        "fewest with an error of SVD's at k or less, of |W| for NMF",
+        f"{_B} B08",
+        "SVD itself",
+    ),
+    WeightMeasure(
         "fan-out",
         "share",
         "neither",

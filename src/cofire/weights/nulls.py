@@ -64,7 +64,9 @@ class AgainstNull:
         """More extreme than every draw, and by more than ``BEYOND_Z`` standard deviations."""
         if self.p > 1.5 / (1 + self.draws):
             return False
-        return self.z is None or abs(self.z) >= BEYOND_Z
+        if self.z is None:  # a null that does not vary, or was not measured
+            return self.sd == 0
+        return abs(self.z) >= BEYOND_Z
 
     @property
     def excess(self) -> float:

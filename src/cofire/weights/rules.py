@@ -68,11 +68,18 @@ def independent_sources(found: Independence | None, n_components: int) -> Findin
         )
     share = found.n_stable / n_components
     more = margin >= NEGENTROPY_MARGIN
-    if found.n_stable <= found.stable_by_chance or share < STABLE_NO:
+    if share < STABLE_NO:
         return Finding(
             "no",
             f"{found.n_stable} of {n_components} components are stable; fewer than "
             f"{STABLE_NO:.0%} is too few.",
+            more,
+        )
+    if found.n_stable <= found.stable_by_chance:
+        return Finding(
+            "no",
+            f"{found.n_stable} of {n_components} components are stable; random directions have up "
+            f"to {found.stable_by_chance}.",
             more,
         )
     if found.dependence.beyond and found.dependence.excess >= DEPENDENT:

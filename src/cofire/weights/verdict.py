@@ -163,6 +163,9 @@ def _svd_enough(evidence: Evidence, ica: Finding, nonnegative: Answer) -> Patter
     if "yes" in (ica.answer, nonnegative):
         better = "ICA" if ica.answer == "yes" else "NMF"
         return Pattern("svd-enough", "no", figures, f"{better} finds structure that SVD misses.")
+    if evidence.n_components >= min(evidence.rank, *evidence.shape):
+        because = f"k = {evidence.n_components} is the whole rank of W; ask at a smaller k."
+        return Pattern("svd-enough", "undecided", figures, because)
     if not error.beyond or error.excess < LOW_RANK_NO:
         because = "W is of no lower rank than random weights: no method finds structure."
         return Pattern("svd-enough", "no", figures, because)
