@@ -122,9 +122,9 @@ def test_how_many_components_do_as_well_as_svd(matrix: LowRankMatrix) -> None:
     evidence = examine(matrix, Settings(n_components=4, methods=METHODS, restarts=4)).evidence
     found = evidence.sizes_for_svd_error()
     assert set(found) == {"ica", "nmf", "snmf"}
-    assert found["ica"] == 4  # it spans what SVD spans
+    assert found["ica"] == 4  # it spans nearly what SVD spans
     assert found["snmf"] is None  # nonnegative codes leave more
-    goal = evidence.errors["svd"]
+    goal = 1.01 * evidence.errors["svd"]
     enough = [size for size, error in evidence.parts.curve if error <= goal]
     assert found["nmf"] == (enough[0] if enough else None)
 

@@ -14,8 +14,9 @@ from cofire.errors import InputError
 from cofire.weights.measures import components_for_error
 from cofire.weights.nulls import AgainstNull
 
-_ROUNDING = 1e-3
-"""How much larger an error may be and still count as the same: ICA spans what SVD spans."""
+_AS_SMALL = 1.01
+"""An error of 1% more still counts as the same: ICA, which takes the mean sample off first, spans
+nearly what SVD spans."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Evidence:
     parts: Parts | None
 
     def sizes_for_svd_error(self) -> dict[str, int | None]:
-        """Fewest components of each other method whose error is that of SVD with k, or less.
+        """Fewest components of each other method with SVD's error at k, give or take 1%, or less.
 
         NMF is asked at every number of parts that was tried, the others at k alone; None where
         not even k of them reach it.
@@ -132,7 +133,7 @@ class Evidence:
             if method == "nmf" and self.parts is not None:
                 tried = self.parts.curve
             sizes, errors = torch.tensor(tried, dtype=torch.float64).T
-            goal = self.errors["svd"] * (1 + _ROUNDING) + _ROUNDING**2
+            goal = self.errors["svd"] * _AS_SMALL
             found[method] = components_for_error(sizes, errors, goal)
         return found
 
