@@ -125,6 +125,59 @@ def test_a_state_of_another_fit_is_refused(planted, tmp_path, options, scale, wo
     assert "\n" not in str(caught.value)
 
 
+def turned(X):
+    """Two rows in the middle turned: the same norms, minima and maxima."""
+    X = X.clone()
+    quiet = X.abs().amax(dim=1).argsort()[:2]
+    X[quiet] *= -1
+    return X
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (torch.neg, "is of a fit with data"),
+        (lambda X: X.flip(0), "is of a fit with data"),
+        (turned, "is of a fit with data"),
+        (lambda X: list(X.split(170)), r"is of a fit with blocks of rows .* \[1\], not \[5\]"),
+    ],
+)
+def test_a_state_of_other_data_of_the_same_norm_is_refused(planted, tmp_path, change, words):
+    X = planted.X.double()  # the sum of their squares is the same in any order, to the last bit
+    X = (X * 64).round() / 64
+    options = {**OPTIONS, "checkpoint": tmp_path / "state"}
+    SemiNMF(10, **options, callback=stop_at(5, KeyboardInterrupt)).fit(X)
+    with pytest.raises(InputError, match=words) as caught:
+        SemiNMF(10, **options).fit(change(X))
+    assert "\n" not in str(caught.value)
+    kept = SemiNMF(10, **options, callback=stop_at(6, KeyboardInterrupt)).fit(X.clone())
+    assert len(kept.history_) == 7  # with the last line; the refused fits changed nothing
+
+
+def test_weights_are_told_apart(planted, tmp_path):
+    options = {**OPTIONS, "checkpoint": tmp_path / "state"}
+    X = torch.cat([planted.X, planted.X])
+    weights = np.repeat([1.0, 2.0], len(planted.X))
+    interrupt = stop_at(5, KeyboardInterrupt)
+    SemiNMF(10, **options, callback=interrupt).fit(X, sample_weight=weights)
+    with pytest.raises(InputError, match="checkpoint .* is of a fit with"):
+        SemiNMF(10, **options).fit(X, sample_weight=weights[::-1].copy())
+
+
+def test_a_state_of_an_older_cofire_is_refused_in_a_sentence(planted, tmp_path):
+    options = {**OPTIONS, "checkpoint": tmp_path / "state"}
+    SemiNMF(10, **options, callback=stop_at(5, KeyboardInterrupt)).fit(planted.X)
+    latest = tmp_path / "state" / "latest.json"
+    record = json.loads(latest.read_text())
+    record["format_version"] = 1
+    for name in ("data", "rows of each process", "blocks of rows of each process"):
+        record["settings"].pop(name, None)
+    latest.write_text(json.dumps(record))
+    with pytest.raises(InputError, match="written by an older cofire.* to start anew") as caught:
+        SemiNMF(10, **options).fit(planted.X)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_damaged_state_is_named(planted, tmp_path):
     options = {**OPTIONS, "checkpoint": tmp_path / "state"}
     SemiNMF(10, **options, callback=stop_at(5, KeyboardInterrupt)).fit(planted.X)

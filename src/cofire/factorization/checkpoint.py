@@ -35,7 +35,7 @@ from cofire.factorization.sweep import Point
 from cofire.ranks import ONE, Ranks
 from cofire.types import Int, Tensor
 
-_FORMAT_VERSION = 1
+_FORMAT_VERSION = 2
 _LATEST = "latest.json"
 _FACTORS = "factors.safetensors"
 
@@ -270,6 +270,11 @@ class OpenCheckpoint:
             raise InputError(
                 f"The checkpoint in {self._where.folder} was written by a newer cofire; use that "
                 "version or delete the folder."
+            )
+        if record["format_version"] < _FORMAT_VERSION:
+            raise OtherFitError(
+                f"The checkpoint in {self._where.folder} was written by an older cofire, which did "
+                "not tell all data apart; delete the folder to start anew."
             )
         before = record["settings"]
         for name, value in self._settings.items():

@@ -3,11 +3,12 @@
 import logging
 from array import array
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 
 from cofire.errors import InputError
+from cofire.factorization.identity import RowsIdentity
 from cofire.factorization.sources import RowSource, Shards
 from cofire.ranks import ONE, Ranks
 from cofire.types import ActivationMatrix, Float, Int, Tensor
@@ -45,6 +46,7 @@ class DataMatrix:
         median_row_norm: weighted median over the rows that are not zero; 0 without any.
         largest: the largest |value| of all rows, before the mean is taken off.
         mean: what is taken off every row, or None.
+        identity: what tells this data from other data, or None unless asked for.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class DataMatrix:
         weights: Float[Tensor, "rows"] | None = None,
         mean: Float[Tensor, "channels"] | None = None,
         ranks: Ranks = ONE,
+        identify: bool = False,
     ) -> None:
         """Check every value.
 
@@ -68,6 +71,7 @@ class DataMatrix:
             weights: of the rows, >= 0.
             mean: a mean found before, to take off instead.
             ranks: all processes.
+            identify: find ``identity`` too, which takes another look at every value.
 
         Raises:
             InputError: on NaN, infinity or values whose squares overflow, naming the row.
@@ -82,9 +86,11 @@ class DataMatrix:
         tile_bytes = _TILE_BYTES.get(self.device.type, _OTHER_TILE_BYTES)
         self.tile_rows = max(1024, tile_bytes // (4 * max(1, self.n_channels)))
         self.mean = None if mean is None else mean.to(self.device, compute_dtype)
-        norms = self._checked_row_norms()
+        watch = RowsIdentity(self.n_channels, self.device) if identify else None
+        norms = self._checked_row_norms(watch)
         self.n_rows = len(norms)
         self.total_rows, self._first_row = self._place()
+        self.identity = None if watch is None else self._identity(watch, norms)
         if center:
             self.mean = self._mean()
             norms = self._row_norms()
@@ -193,7 +199,7 @@ class DataMatrix:
             return None
         return self._weights[rows].to(self.device, self.compute_dtype)
 
-    def _checked_row_norms(self) -> Float[Tensor, "rows"]:
+    def _checked_row_norms(self, watch: RowsIdentity | None) -> Float[Tensor, "rows"]:
         """Norms of the rows, not centred; says what is wrong or odd about the data."""
         low = torch.full((self.n_channels,), torch.inf, device=self.device)
         high = -low
@@ -208,6 +214,8 @@ class DataMatrix:
                     tile = tile - self.mean
                 low = torch.minimum(low, tile.amin(dim=0))
                 high = torch.maximum(high, tile.amax(dim=0))
+                if watch is not None:
+                    watch.add(tile)
                 yield tile
 
         norms = _norms(watched())
@@ -285,6 +293,16 @@ class DataMatrix:
 
     def _row_norms(self) -> Float[Tensor, "rows"]:
         return _norms(tile.X for tile in self.tiles())
+
+    def _identity(self, watch: RowsIdentity, norms: Tensor) -> dict[str, Any]:
+        """By a name that an error may call it; lists are in order of rank."""
+        gather = self.ranks.gather
+        digests = gather(float(watch.digest(norms, self._weights)))
+        return {
+            "rows of each process": [int(count) for count in gather(float(self.n_rows))],
+            "blocks of rows of each process": [int(n) for n in gather(float(watch.n_tiles))],
+            "data": ", ".join(f"{int(digest):012x}" for digest in digests),
+        }
 
     def _place(self) -> tuple[int, int]:
         counts = [int(count) for count in self.ranks.gather(float(self.n_rows))]

@@ -332,6 +332,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 "rows": data.total_rows,
                 "channels": data.n_channels,
                 "squared norm of the data": data.squared_norm,
+                **(data.identity or {}),
             }
             opened = where.opened(
                 settings,
@@ -410,6 +411,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             weights=weights,
             mean=None if reset or not self.center else torch.from_numpy(self.offset_),
             ranks=ranks,
+            identify=reset and self.checkpoint is not None,
         )
         if reset:
             data.check_size()
