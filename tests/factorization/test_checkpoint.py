@@ -86,6 +86,50 @@ def test_a_fit_without_a_seed_goes_on_with_the_one_it_drew(planted, tmp_path):
     assert np.array_equal(resumed.objective_[:4], stopped.objective_[:4])
 
 
+class ReadUntil:
+    """Chunks of rows, in the midst of whose last reading the user presses Ctrl-C."""
+
+    def __init__(self, X, passes=None):
+        self.chunks = torch.split(X, 170)
+        self.passes = passes
+        self.begun = 0
+
+    def __iter__(self):
+        self.begun += 1
+        for number, chunk in enumerate(self.chunks):
+            if self.begun == self.passes and number == 2:
+                raise KeyboardInterrupt
+            yield chunk
+
+
+@pytest.mark.parametrize("penalty", [0.0, 0.03])
+def test_an_interrupt_in_the_final_encode_keeps_the_last_sweep(planted, tmp_path, penalty):
+    options = {"sparsity": 0.05, "code_penalty": penalty}
+    all_passes = ReadUntil(planted.X)
+    whole = SemiNMF(10, **options).fit(all_passes)
+    options["checkpoint"] = tmp_path / "state"
+    stopped = SemiNMF(10, **options)
+    codes = stopped.fit_transform(ReadUntil(planted.X, all_passes.begun))
+    assert stopped.stop_reason_ == "interrupted"
+    assert np.array_equal(stopped.components_, whole.components_)
+    assert np.array_equal(stopped.objective_, whole.objective_[:-1])
+    last = stopped.history_[-1]
+    assert stopped.relative_loss_ == pytest.approx(last.relative_loss, rel=1e-5)
+    rest = planted.X.numpy() - codes @ stopped.components_
+    assert np.square(rest, dtype=np.float64).sum() == pytest.approx(last.loss, rel=1e-4)
+    same(SemiNMF(10, **options).fit(ReadUntil(planted.X)), whole)
+
+
+def test_an_interrupt_at_the_last_line_is_one_too(planted):
+    def watch(record):
+        if record.phase == "final":
+            raise KeyboardInterrupt
+
+    stopped = SemiNMF(10, sparsity=0.05, callback=watch).fit(planted.X)
+    assert stopped.stop_reason_ == "interrupted"
+    assert stopped.history_[-1].phase == "released"
+
+
 @pytest.mark.parametrize("budget", ["atom", "dictionary"])
 def test_an_interrupt_after_any_sweep_changes_nothing(planted, tmp_path, budget):
     """Around swaps, trials and the stop rule too: one atom is missing at the start."""

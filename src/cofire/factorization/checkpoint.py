@@ -153,6 +153,7 @@ class OpenCheckpoint:
         self._device = device
         self._ranks = ranks
         self._saved_at = time.monotonic()
+        self._iteration: int | None = None
 
     def save(
         self,
@@ -163,11 +164,13 @@ class OpenCheckpoint:
         *,
         now: bool = False,
     ) -> None:
-        """Write the state when it is time to, or ``now``.
+        """Write the state when it is time to, or ``now``, unless it is there already.
 
         Raises:
             StoreError: when the folder cannot be written.
         """
+        if place.iteration == self._iteration:
+            return  # what counts is not written over
         due = now or time.monotonic() - self._saved_at >= self._where.every_seconds
         if not self._ranks.copy_first(torch.tensor(int(due), device=self._device)):
             return
@@ -179,6 +182,7 @@ class OpenCheckpoint:
                 "room or choose another folder."
             ) from error
         self._saved_at = time.monotonic()
+        self._iteration = place.iteration
 
     def _write(self, place: Place, here: Point, momentum: Momentum, kept: Tensor) -> None:
         folder = self._where.folder / f"sweep-{place.iteration:05d}"
@@ -250,6 +254,7 @@ class OpenCheckpoint:
             momentum = Momentum(before, record["weight"])
             lists = {name: tuple(record["place"][name]) for name in ("due", "recent")}
             place = Place(**{**record["place"], **lists})
+            self._iteration = place.iteration
             return Saved(place, here, momentum, tensors["kept"])
         except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
             if isinstance(error, InputError):

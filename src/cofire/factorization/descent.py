@@ -12,7 +12,8 @@ phases that the history names:
 ``released``   The penalty falls to the caller's ``code_penalty`` (0: the published objective) and
                the sweeps run until the mean relative decrease over five of them is below ``tol``.
 ``final``      The codes are solved to the tolerance of nnls.py, so that encoding the training rows
-               again gives the same codes.
+               again gives the same codes. An interrupt leaves this out: the codes are then those
+               of the last sweep.
 
 All decisions rest on sums over all processes, so that every process takes the same ones.
 """
@@ -30,7 +31,7 @@ from cofire.factorization.data import Tile
 from cofire.factorization.history import History, Phase, SweepRecord
 from cofire.factorization.initialization import initial_atoms, more_atoms
 from cofire.factorization.momentum import Momentum
-from cofire.factorization.objective import squared_error
+from cofire.factorization.objective import Products, squared_error
 from cofire.factorization.repair import apply_swaps, propose_swaps
 from cofire.factorization.solver import Factors, Problem, StopReason
 from cofire.factorization.sweep import Ahead, Point, Sums, SweepOutcome, sweep
@@ -105,7 +106,7 @@ class Descent:
             self._unsettle()
             self._save(now=True)
         factors = self._finish(reason)
-        if saved is not None and reason != "interrupted":
+        if saved is not None and factors.stop_reason != "interrupted":
             saved.discard()
         return factors
 
@@ -299,10 +300,21 @@ class Descent:
         return True
 
     def _finish(self, reason: StopReason) -> Factors:
-        """Solve the codes for the last atoms, as ``SemiNMF.transform`` does."""
+        """Solve the codes for the last atoms, or keep those of the last sweep when interrupted."""
+        self._momentum = Momentum()
+        swept = len(self._history.records)
+        try:
+            return self._encoded(reason)
+        except KeyboardInterrupt:
+            del self._history.records[swept:]
+            if reason != "interrupted":
+                self._save(now=True)
+        return self._as_swept()
+
+    def _encoded(self, reason: StopReason) -> Factors:
+        """The exact codes of the last atoms, as ``SemiNMF.transform`` finds them."""
         data = self._data
         atoms, _ = unit_atoms(self._here.atoms)
-        self._momentum = Momentum()
         codes = self._spare()
         workers = workers_for(data.device, data.work(len(atoms)))
         sums = [Sums(len(atoms), data.n_channels, data.device) for _ in range(workers)]
@@ -327,6 +339,20 @@ class Descent:
             support_churn=0.0,
         )
         return Factors(codes, atoms, products, loss, self._place.iteration, reason)
+
+    def _as_swept(self) -> Factors:
+        """The factors of the last sweep, with the norms of the atoms moved into the codes."""
+        atoms, norms = unit_atoms(self._here.atoms)
+        codes = self._spare()
+        for block, swept in enumerate(self._here.codes):
+            codes.write(block, swept * norms[:, None])
+        products = Products(len(atoms), self._data.n_channels, self._data.device)
+        if self._here.products is not None:
+            wide = norms.to(products.gram.dtype)
+            products.cross = self._here.products.cross * wide[:, None]
+            products.gram = self._here.products.gram * wide[:, None] * wide
+        loss = squared_error(self._data.squared_norm, products.cross, products.gram, atoms)
+        return Factors(codes, atoms, products, loss, self._place.iteration, "interrupted")
 
 
 def _start(problem: Problem) -> AtomMatrix:
