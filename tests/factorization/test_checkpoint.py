@@ -130,6 +130,17 @@ def test_an_interrupt_at_the_last_line_is_one_too(planted):
     assert stopped.history_[-1].phase == "released"
 
 
+def test_a_kept_state_stays_until_it_is_discarded(planted, tmp_path):
+    checkpoint = Checkpoint(tmp_path / "state", keep=True)
+    whole = SemiNMF(10, sparsity=0.05, checkpoint=checkpoint).fit(planted.X)
+    seen = []
+    again = SemiNMF(10, sparsity=0.05, checkpoint=checkpoint, callback=seen.append).fit(planted.X)
+    same(again, whole)
+    assert [record.phase for record in seen] == ["final"]
+    checkpoint.discard()
+    assert not (tmp_path / "state").exists()
+
+
 @pytest.mark.parametrize("budget", ["atom", "dictionary"])
 def test_an_interrupt_after_any_sweep_changes_nothing(planted, tmp_path, budget):
     """Around swaps, trials and the stop rule too: one atom is missing at the start."""

@@ -235,13 +235,14 @@ def test_a_run_that_never_got_anywhere_does_not_block_its_folder(config):
 class StopsAt:
     """A progress display under which the user presses Ctrl-C after some sweeps."""
 
-    def __init__(self, sweeps):
-        self.left = sweeps
+    def __init__(self, count, unit="sweep"):
+        self.left = count
+        self.unit = unit
 
     @contextmanager
     def task(self, description, total, unit):
         def advance(n=1, **figures):
-            if unit == "sweep":
+            if unit == self.unit:
                 self.left -= n
                 if self.left == 0:
                     raise KeyboardInterrupt
@@ -265,6 +266,24 @@ def test_ctrl_c_in_a_fit_keeps_its_state_and_the_same_command_goes_on(config, tm
     assert not state.parent.exists()
 
 
+def test_ctrl_c_while_features_are_read_loses_no_fit(config, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        jobs.fit(config, StopsAt(2, "feature"))
+    begun = Run.open(config.output)
+    assert begun.sites == []
+    site = begun.unfinished[0]
+    state = config.output / site.name / "unfinished"
+    assert (state / "latest.json").exists()
+    again = StopsAt(1000)
+    resumed = jobs.fit(config, again)
+    other = len(resumed.objective(begun.unfinished[1]))
+    assert 1000 - again.left == 1 + other  # the codes are solved again, and no sweep is
+    assert not state.exists()
+    whole = jobs.fit(config.model_copy(update={"output": tmp_path / "whole"}))
+    assert torch.equal(resumed.dictionary(site).atoms, whole.dictionary(site).atoms)
+    assert resumed.figures(site)["sweeps"] == whole.figures(site)["sweeps"]
+
+
 def test_a_state_of_other_rows_is_begun_anew(config, acts, caplog):
     config = config.model_copy(update={"max_iter": 30, "tol": 0.0})
     with pytest.raises(KeyboardInterrupt):
@@ -276,3 +295,12 @@ def test_a_state_of_other_rows_is_begun_anew(config, acts, caplog):
     run = jobs.fit(config)
     assert len(run.sites) == 2
     assert "Starting this layer anew" in caplog.text
+
+
+def test_a_state_that_outlived_its_site_is_removed(config):
+    run = jobs.fit(config)
+    state = run.path / run.sites[0].name / "unfinished"
+    (state / "sweep-00003").mkdir(parents=True)
+    (state / "latest.json").write_text("{}")
+    jobs.fit(config)
+    assert not state.exists()

@@ -94,11 +94,16 @@ class Checkpoint:
     Args:
         folder: made when the first state is saved.
         every_seconds: least time between two states, since each costs writing the codes twice.
+        keep: leave the last state when the fit is over. The caller discards it once the result is
+            safe; until then the same fit gives the same result at little cost.
     """
 
-    def __init__(self, folder: Path | str, *, every_seconds: float = 60.0) -> None:
+    def __init__(
+        self, folder: Path | str, *, every_seconds: float = 60.0, keep: bool = False
+    ) -> None:
         self.folder = Path(folder)
         self.every_seconds = every_seconds
+        self.keep = keep
 
     def present(self) -> bool:
         """Whether a state was saved."""
@@ -154,6 +159,11 @@ class OpenCheckpoint:
         self._ranks = ranks
         self._saved_at = time.monotonic()
         self._iteration: int | None = None
+
+    @property
+    def keep(self) -> bool:
+        """Whether the last state stays when the fit is over."""
+        return self._where.keep
 
     def save(
         self,
@@ -264,8 +274,10 @@ class OpenCheckpoint:
                 "to start anew."
             ) from error
 
-    def discard(self) -> None:
-        """Remove the state: the fit is done."""
+    def finished(self) -> None:
+        """The fit is done: remove the state unless it is to be kept."""
+        if self.keep:
+            return
         self._ranks.gather(0.0)
         if self._ranks.rank == 0:
             self._where.discard()

@@ -107,7 +107,7 @@ class Descent:
             self._save(now=True)
         factors = self._finish(reason)
         if saved is not None and factors.stop_reason != "interrupted":
-            saved.discard()
+            saved.finished()
         return factors
 
     def _settle(self) -> None:
@@ -304,12 +304,19 @@ class Descent:
         self._momentum = Momentum()
         swept = len(self._history.records)
         try:
+            if reason != "interrupted" and self._outlives:
+                self._save(now=True)
             return self._encoded(reason)
         except KeyboardInterrupt:
             del self._history.records[swept:]
             if reason != "interrupted":
                 self._save(now=True)
         return self._as_swept()
+
+    @property
+    def _outlives(self) -> bool:
+        """Whether the state is wanted after the fit."""
+        return self._problem.checkpoint is not None and self._problem.checkpoint.keep
 
     def _encoded(self, reason: StopReason) -> Factors:
         """The exact codes of the last atoms, as ``SemiNMF.transform`` finds them."""

@@ -28,6 +28,7 @@ from cofire.jobs.sources import FreshRows, RowSource, StoredRows
 from cofire.method import Method, MethodSettings
 from cofire.progress import SILENT, Advance, Progress
 from cofire.ranks import ONE, Ranks
+from cofire.site import Site
 from cofire.store import Run
 
 _logger = logging.getLogger(__name__)
@@ -79,6 +80,9 @@ def fit(config: FitConfig, progress: Progress = SILENT, ranks: Ranks = ONE) -> R
     run = _open_run(path, config, source) if first else None
     ranks.gather(0.0)  # the run is there
     run = run or Run.open(path)
+    if first:
+        for site in run.sites:
+            _state(run, site).discard()  # of a job that ended right after storing the site
     job = _Job(config, method, settings, source, run, progress, ranks)
     for activations in source.rows(run.unfinished):
         job.do(activations)
@@ -175,6 +179,7 @@ class _Job:
         del training  # where it is in memory, a copy of most of the rows
         if self.ranks.rank == 0:
             self._read(method, estimator, activations, figures)
+            _state(self.run, activations.site).discard()
         self.ranks.gather(0.0)  # the site is written
 
     def _fit(self, estimator: Any, training: Activations) -> dict[str, Any]:
@@ -194,7 +199,7 @@ class _Job:
                 estimator.callback = _report_sweep(advance)
                 estimator.distributed = self.ranks.size > 1
                 if "checkpoint" in named_solver(estimator.solver).options:
-                    estimator.checkpoint = Checkpoint(self.run.path / site.name / "unfinished")
+                    estimator.checkpoint = _state(self.run, site)
             elif isinstance(estimator, MatchedSAE):
                 estimator.callback = advance
             if self.ranks.size > 1 and not isinstance(estimator, SemiNMF):
@@ -239,6 +244,11 @@ class _Job:
             objective=[asdict(record) for record in getattr(estimator, "history_", [])],
             figures=figures,
         )
+
+
+def _state(run: Run, site: Site) -> Checkpoint:
+    """Where the fit of a site stands, until the site is stored."""
+    return Checkpoint(run.path / site.name / "unfinished", keep=True)
 
 
 def _share(n_rows: int, ranks: Ranks) -> np.ndarray:
