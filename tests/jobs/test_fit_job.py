@@ -1,15 +1,19 @@
 """Fitting into a run: from a store or straight from a model, resumable, with readable features."""
 
+import io
 import json
 import logging
+import re
 import shutil
 from contextlib import contextmanager
 
 import pytest
 import torch
+from rich.console import Console
 
 import builders
 from cofire import jobs
+from cofire.cli.progress import TerminalProgress
 from cofire.config import CaptureConfig, FitConfig
 from cofire.errors import InputError, StoreError
 from cofire.registry import method_named
@@ -248,6 +252,18 @@ class StopsAt:
                     raise KeyboardInterrupt
 
         yield advance
+
+
+def test_the_progress_of_a_fit_tells_loss_and_sparsity(config):
+    drawn = Console(file=io.StringIO(), width=200)
+    run = jobs.fit(config, TerminalProgress(drawn))
+    last = run.objective(run.sites[0])[-1]
+    line = next(line for line in drawn.file.getvalue().splitlines() if "Fitting" in line)
+    assert f"loss {last['relative_loss']:.4f}" in line
+    share = 100 * float((run.codes(run.sites[0]) > 0).float().mean())
+    told = float(re.search(r"non-zero codes ([\d.]+)%", line)[1])
+    assert told == pytest.approx(100 * last["code_density"], abs=0.05)
+    assert told == pytest.approx(share, abs=5)  # the run's codes include held-out rows
 
 
 @pytest.mark.parametrize("sweeps", [3, 11])

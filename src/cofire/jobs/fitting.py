@@ -279,6 +279,8 @@ def fit_estimator(estimator: Any, training: Activations, method: Method) -> None
 
 def _report_sweep(advance: Advance) -> Callable[[SweepRecord], None]:
     def report(record: SweepRecord) -> None:
-        advance(1, loss=f"{record.relative_loss:.4f}", phase=record.phase)
+        # How sparse the atoms are is a setting; how sparse the codes are is found out.
+        density = {"non-zero codes": f"{record.code_density:.1%}"}
+        advance(1, loss=f"{record.relative_loss:.4f}", **density, phase=record.phase)
 
     return report
