@@ -22,7 +22,8 @@ class SweepRecord:
         relative_loss: loss / ||X||^2, between 0 and 1 unless the fit is worse than zero codes.
         objective: what this phase minimises, in units of the loss: loss + 2 · penalty · sum(C). It
             never rises within a phase, nor from one phase to the next (``mu`` and ``stream``
-            excepted).
+            excepted, and ``final`` with ``max_active``: which features a row expresses is then
+            chosen anew, as ``transform`` does, and may come out worse).
         code_density: fraction of codes above zero; NaN where it is not known.
         support_churn: fraction of the kept atom entries that are new since the previous record.
         replaced: atoms that a repair put in place and kept; 0 for a repair that was taken back.
