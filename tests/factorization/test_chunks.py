@@ -135,7 +135,7 @@ def test_float16_that_overflowed_is_explained(planted):
     [
         (lambda X: torch.cat([X, torch.zeros(5, 120)]), "5 of 805 rows are all zero"),
         (lambda X: X * (torch.arange(120) != 7), "1 of 120 channels are zero in all rows"),
-        (lambda X: X[:1].expand(800, -1), "All rows of X are the same"),
+        (lambda X: X[:1].expand(800, -1), "so that no feature can tell rows apart"),
     ],
 )
 def test_odd_data_is_fitted_and_pointed_out(planted, caplog, change, words):
@@ -143,6 +143,16 @@ def test_odd_data_is_fitted_and_pointed_out(planted, caplog, change, words):
         snmf = SemiNMF(10, sparsity=0.05).fit(change(planted.X))
     assert words in caplog.text
     assert np.isfinite(snmf.components_).all()
+
+
+def test_rows_that_are_the_same_are_pointed_out_at_the_fit_only(planted, caplog):
+    X = planted.X[:1].expand(800, -1)
+    with caplog.at_level(logging.WARNING, "cofire"):
+        snmf = SemiNMF(2, sparsity=0.05).fit(X)
+        snmf.transform(X)
+        snmf.transform(X[:3])
+    assert len(caplog.records) == 1
+    assert snmf.relative_loss_ > 1e-3  # under the sparsity limit nothing explains everything
 
 
 def test_codes_on_disk_are_those_written():

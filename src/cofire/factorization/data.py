@@ -225,10 +225,15 @@ class DataMatrix:
             self._refuse(bad, len(norms), narrow, limit)
         self.largest = float(torch.maximum(-low, high).max()) if len(norms) else 0.0
         self._note_oddities(norms, low, high)
+        first = self.ranks.copy_first(low.clone())
+        same = bool((low == high).all()) and bool((low == first).all())
+        self._all_same = all(self.ranks.gather(float(same)))
         return norms
 
     def check_size(self) -> None:
         """Refuse to fit data that is all zero, or so small that its squares vanish.
+
+        Warns (in the log) of data without differences, which can be fitted all the same.
 
         Raises:
             InputError: in all processes, saying what to do.
@@ -245,6 +250,11 @@ class DataMatrix:
         if self.mean is not None and self.squared_norm == 0:
             raise InputError(
                 "All rows of X are the same; less their mean there is nothing to factorise."
+            )
+        if self._all_same and self.total_rows > 1:
+            logger.warning(
+                "All rows of X are the same, so that no feature can tell rows apart; check how the "
+                "rows were made."
             )
 
     def _refuse(self, bad: Tensor, n_rows: int, narrow: bool, limit: float) -> None:
@@ -275,11 +285,6 @@ class DataMatrix:
                 "%d of %d channels are zero in all rows; no feature will use them.",
                 silent_channels,
                 self.n_channels,
-            )
-        if len(norms) > 1 and bool((low == high).all()) and bool((high != 0).any()):
-            logger.warning(
-                "All rows of X are the same, so one feature explains everything; check how the "
-                "rows were made."
             )
 
     def _mean(self) -> Float[Tensor, "channels"]:
