@@ -12,6 +12,7 @@ import builders
 from cofire.corpus import Corpus
 from cofire.dictionary import Dictionary
 from cofire.errors import InputError
+from cofire.evaluation.best_features import feature_table
 from cofire.evaluation.detection import detect
 from cofire.evaluation.detection_measures import (
     concept_detection,
@@ -304,3 +305,12 @@ def test_features_of_one_concept_are_drawn_together():
     dictionary, data = planted()
     found = detect(dictionary, data, labelled_sentences(data, CONCEPTS))["codes"]
     assert found.feature_groups.tolist() == [0, 1, 0, 2, 1]
+
+
+def test_dead_features_are_not_tested_for_any_concept():
+    dictionary, data = planted()
+    table, figures = feature_table(dictionary, data, torch.zeros(len(data), 5))
+    assert table["concept"].null_count == 5
+    assert all(math.isnan(value) for value in table["codes_auroc"].to_pylist())
+    found = [one for one in figures["estimates"] if one["measure"] == "detection-auroc"]
+    assert [(one["value"], one["n"]) for one in found] == [(None, 0)] * 2

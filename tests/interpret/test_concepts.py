@@ -69,8 +69,21 @@ def test_precision_is_the_share_of_strong_firings_in_texts_of_the_concept():
     strong = strong_firings(codes[torch.from_numpy(rows)]).numpy()
     for feature, found in enumerate(profile.best):
         fires = strong[:, feature]
-        expected = (labels[fires] == found.concept).mean() if fires.any() else 0.0
-        assert found.precision == pytest.approx(expected)
+        if found is None:
+            assert not fires.any()
+            continue
+        assert found.precision == pytest.approx((labels[fires] == found.concept).mean())
+
+
+def test_a_feature_that_scores_all_training_texts_alike_has_no_concept():
+    codes, data = codes_and_data()
+    heldout = np.array([data.corpus[int(i)].split == "heldout" for i in data.tokens.text_id])
+    codes[:, 0] = 0.0
+    codes[:, 1] *= torch.from_numpy(heldout)
+    best = concept_profile(codes, data.tokens.text_id, data.corpus).best
+    assert best[0] is None
+    assert best[1] is None  # alive on held-out texts only: nothing chose its concept
+    assert best[2] is not None
 
 
 def test_stored_features_are_read_without_a_model_library():

@@ -233,6 +233,7 @@ def _concepts(
     known = np.flatnonzero(~scores.isnan().any(dim=1).numpy())
     # Precision, which needs all rows, has no part in being sure.
     profile = concept_profile(scores[known], known.astype(np.int32), training.corpus)
-    if all(match is None or match.auroc is None for match in profile.best):
+    tried = [match for match in profile.best if match is not None]
+    if np.isnan(profile.heldout).all() or (tried and all(match.auroc is None for match in tried)):
         return None
     return len(sure_concepts(profile.best))

@@ -80,7 +80,8 @@ class ConceptProfile:
         concepts: names, the columns: those with enough training texts to be tried.
         train: on training texts; NaN where all of them are of the concept.
         heldout: on held-out texts; NaN where a concept has none.
-        best: one a feature, None when no concept could be tried.
+        best: one a feature, None when no concept could be tried, or the feature scores all training
+            texts alike, as dead ones do: it prefers none.
     """
 
     concepts: tuple[str, ...]
@@ -140,8 +141,11 @@ def concept_profile(
     test = auroc(scores[judged].astype(float), is_concept[judged])
     positives = is_concept[judged].sum(axis=0)
     precision = _precision(codes, text_id, is_concept, chosen)
+    varies = (scores[chosen] != scores[chosen][:1]).any(axis=0)
     best = tuple(
         _best(concepts, train[i], test[i], precision[i], positives, int(judged.sum()))
+        if varies[i]
+        else None
         for i in range(scores.shape[1])
     )
     return ConceptProfile(concepts=concepts, train=train, heldout=test, best=best)

@@ -31,10 +31,13 @@ def concept_text(match: ConceptMatch | None) -> str:
     that the feature fires elsewhere too where it may not be named after the concept.
 
     >>> concept_text(None)
-    'No concept: the texts carry no labels, or too few of each.'
+    'No concept: the texts carry no labels, too few of each, or the feature scores all alike.'
     """
     if match is None:
-        return "No concept: the texts carry no labels, or too few of each."
+        return (
+            "No concept: the texts carry no labels, too few of each, or the feature scores all "
+            "alike."
+        )
     name = readable(match.concept)
     if match.auroc is None or match.interval is None:
         return (

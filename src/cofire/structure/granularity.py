@@ -31,7 +31,7 @@ def best_names(
         corpora: the same texts under other labels, the finest first.
 
     Returns:
-        None for a feature where no concept could be tried.
+        None for a feature where no concept could be tried, or that scores all texts alike.
     """
     best: list[ConceptMatch | None] = [None] * codes.shape[1]
     best_f1 = np.full(codes.shape[1], -1.0)

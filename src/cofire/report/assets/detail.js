@@ -46,7 +46,11 @@ export function evidence({ concept }) {
     return h(
       "div",
       { class: "evidence" },
-      h("p", {}, "No concept: the texts carry no labels, or too few of each."),
+      h(
+        "p",
+        {},
+        "No concept: the texts carry no labels, too few of each, or the feature scores all alike.",
+      ),
     );
   }
   const name = h("b", {}, isolated(concept.concept));
