@@ -11,6 +11,7 @@ import torch
 import builders
 from cofire.corpus import Corpus, Text
 from cofire.dictionary import Dictionary
+from cofire.evaluation.detection import cosines
 from cofire.interpret.concepts import ConceptMatch, concept_profile
 from cofire.interpret.contexts import strong_firings
 
@@ -84,6 +85,20 @@ def test_a_feature_that_scores_all_training_texts_alike_has_no_concept():
     assert best[0] is None
     assert best[1] is None  # alive on held-out texts only: nothing chose its concept
     assert best[2] is not None
+
+
+def test_a_row_of_zeros_takes_no_text_from_the_choice_by_cosine():
+    _, data = codes_and_data()
+    found = cosines(data.X, builders.atoms())
+    one_a_text = data.tokens.position == 1  # no concept is told by the first word
+    first = torch.from_numpy(one_a_text & (data.tokens.text_id % 3 == 1))
+    assert not found[first, :4].isnan().any()
+    before = concept_profile(found, data.tokens.text_id, data.corpus)
+    found[first] = float("nan")
+    after = concept_profile(found, data.tokens.text_id, data.corpus)
+    for one in (before.best[1], after.best[1]):
+        assert (one.concept, one.auroc, one.n_positive, one.n_negative) == ("colour", 1.0, 4, 8)
+    assert after.best[4] is None  # an atom of zeros has no cosine
 
 
 def test_stored_features_are_read_without_a_model_library():

@@ -175,3 +175,11 @@ def test_a_text_scores_its_strongest_token():
     scores = text_scores(codes, builders.token_table(["a b", "c"]).text_id, 3)
     assert scores[:2, 0].tolist() == [5.0, 2.0]
     assert torch.isnan(scores[2, 0])
+
+
+def test_a_text_with_a_row_of_zeros_still_scores_by_its_other_tokens():
+    codes = torch.tensor([[float("nan"), 1.0], [-3.0, 4.0], [float("nan"), 2.0]])
+    scores = text_scores(codes, builders.token_table(["a b", "c"]).text_id, 2)
+    assert scores[0].tolist() == [-3.0, 4.0]
+    assert torch.isnan(scores[1, 0])
+    assert scores[1, 1] == 2.0

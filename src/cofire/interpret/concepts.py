@@ -110,11 +110,18 @@ def sure_concepts(matches: Sequence[ConceptMatch | None]) -> dict[str, int]:
 def text_scores(
     codes: CodeMatrix, text_id: Int[np.ndarray, "rows"], n_texts: int
 ) -> Float[Tensor, "texts features"]:
-    """A text's score for a feature: its largest code over the tokens; NaN for a text of no rows."""
+    """A text's score for a feature: its largest code over the tokens.
+
+    Codes that are NaN, as the cosine of a row of zeros is, are passed over; a text of no other rows
+    scores NaN.
+    """
     index = torch.from_numpy(text_id.astype(np.int64)).to(codes.device)
-    scores = codes.new_full((n_texts, codes.shape[1]), float("nan"), dtype=torch.float32)
+    nothing = float("-inf")
+    scores = codes.new_full((n_texts, codes.shape[1]), nothing, dtype=torch.float32)
     spread = index[:, None].expand(-1, codes.shape[1])
-    return scores.scatter_reduce_(0, spread, codes.float(), reduce="amax", include_self=False)
+    known = codes.float().masked_fill(codes.isnan(), nothing)
+    scores.scatter_reduce_(0, spread, known, reduce="amax")
+    return scores.masked_fill_(scores == nothing, float("nan"))
 
 
 def concept_profile(
@@ -162,7 +169,7 @@ def _precision(
     texts = torch.from_numpy(text_id.astype(np.int64)).to(codes.device)
     peak = codes.new_zeros(codes.shape[1])
     for block in rows.split(_BLOCK_ROWS) if len(rows) else ():
-        peak = torch.maximum(peak, codes[block].amax(dim=0))
+        peak = torch.maximum(peak, codes[block].nan_to_num(nan=0.0).amax(dim=0))
     firings = torch.zeros(len(is_concept), codes.shape[1], device=codes.device)
     for block in rows.split(_BLOCK_ROWS):
         strong = (codes[block] >= STRONG * peak) & (peak > 0)
