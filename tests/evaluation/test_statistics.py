@@ -115,6 +115,12 @@ def test_infinite_figures_count_in_a_median_by_their_order():
     assert estimate_of(np.array([np.inf, np.inf, 1.0]), "median").value is None
 
 
+def test_a_mean_over_both_infinities_is_missing_without_a_warning():
+    found = estimate_of(np.array([np.inf, 1.0, -np.inf]))
+    assert (found.value, found.n, found.interval) == (None, 3, None)
+    assert "undefined" in found.note
+
+
 def test_shares_of_all_or_none_have_intervals_unless_in_groups():
     found = share_of(np.ones(20))
     assert (found.interval.high, found.interval.method) == (1.0, "wilson")

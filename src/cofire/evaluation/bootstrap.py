@@ -144,7 +144,8 @@ def estimate_of(
     """Mean or median of the values that are there, its interval, and how many are missing (NaN).
 
     Args:
-        values: one a feature, text or pair; infinite ones count in a median.
+        values: one a feature, text or pair; infinite ones count in a median, and leave a mean
+            undefined.
         statistic: which of the two.
         groups: see ``interval_of``.
         resamples: see ``bootstrap_interval``.
@@ -159,7 +160,8 @@ def estimate_of(
     missing = len(values) - len(known)
     if not len(known):
         return Estimate(None, 0, missing, note="Nothing could be measured.")
-    value = float(known.mean() if statistic == "mean" else _median(known[None])[0])
+    with np.errstate(invalid="ignore"):  # of ∞ and −∞
+        value = float(known.mean() if statistic == "mean" else _median(known[None])[0])
     if not np.isfinite(value):
         note = "The value is undefined: it lies among figures that are infinite."
         return Estimate(None, len(known), missing, note=note)
