@@ -101,6 +101,15 @@ def test_a_row_of_zeros_takes_no_text_from_the_choice_by_cosine():
     assert after.best[4] is None  # an atom of zeros has no cosine
 
 
+def test_without_a_strong_firing_precision_is_missing():
+    codes, data = codes_and_data()
+    signed = codes - codes.max() - 1  # as those of PCA may be: they tell texts, and never fire
+    best = concept_profile(signed, data.tokens.text_id, data.corpus).best
+    assert best[1].sure
+    assert best[1].precision is None
+    assert not best[1].names_feature
+
+
 def test_stored_features_are_read_without_a_model_library():
     code = (
         "import sys, cofire.store, cofire.interpret.reading, cofire.cli.feature_page\n"

@@ -71,3 +71,6 @@ def test_thin_evidence_is_called_so(run: Run) -> None:
     assert "no held-out text of it" in concept_text(unknown)
     elsewhere = replace(match, precision=0.1)
     assert "fires elsewhere too" in concept_text(elsewhere)
+    silent = replace(match, precision=None)
+    assert not silent.names_feature
+    assert "elsewhere is not known" in concept_text(silent)

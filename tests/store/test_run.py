@@ -21,10 +21,10 @@ from sample_run import make_run
 CONFIG = {"method": "snmf", "n_components": 5, "layers": "2,5", "output": "x"}
 
 
-def write(run: Run) -> tuple[Dictionary, object, torch.Tensor]:
+def write(run: Run, *, below: float = 0.0) -> tuple[Dictionary, object, torch.Tensor]:
     data = builders.activations()
     dictionary = Dictionary(builders.atoms(), builders.SITE, penalty=0.1, provenance={"seed": 0})
-    codes = dictionary.encode(data.X)
+    codes = dictionary.encode(data.X) - below
     features = read_features(dictionary, data, codes=codes)
     run.write_site(
         dictionary,
@@ -67,6 +67,15 @@ def test_everything_written_comes_back(run):
             record["neurons"] = [(n, pytest.approx(w, rel=1e-6)) for n, w in record["neurons"]]
         assert left == right
     assert found.features(builders.SITE).fit == features.fit
+
+
+def test_a_missing_precision_stays_missing(run):
+    write(run, below=100.0)  # codes that are never positive have no strong firing
+    found = Run.open(run.path).features(builders.SITE)
+    assert found[1].concept.sure
+    assert found[1].concept.precision is None
+    (table, *_) = run.path.glob("*/features.parquet")
+    assert pq.read_table(table)["precision"].null_count == 5
 
 
 def test_unfinished_sites_are_known(run):

@@ -41,7 +41,7 @@ class ConceptMatch:
         n_positive: held-out texts of the concept.
         n_negative: other labelled held-out texts.
         precision: share of the feature's strong firings (``contexts.STRONG``) on labelled
-            training texts that fall in texts of the concept.
+            training texts that fall in texts of the concept; None where it has no such firing.
     """
 
     concept: str
@@ -51,7 +51,7 @@ class ConceptMatch:
     p_value: float | None
     n_positive: int
     n_negative: int
-    precision: float
+    precision: float | None
 
     @property
     def sure(self) -> bool:
@@ -69,7 +69,8 @@ class ConceptMatch:
         A feature may select Italian sentences because they break into many short tokens, while it
         fires on such tokens anywhere: it then selects the concept but is not about it.
         """
-        return self.sure and self.precision >= NAMING_PRECISION
+        known = self.precision is not None and self.precision >= NAMING_PRECISION
+        return self.sure and known
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,6 +195,7 @@ def _best(
     n_positive = int(positives[index])
     n_negative = n_judged - n_positive
     known = not np.isnan(value)
+    share = float(precision[index])
     return ConceptMatch(
         concept=concepts[index],
         auroc_train=float(train[index]),
@@ -202,5 +204,5 @@ def _best(
         p_value=auroc_p_value(value, n_positive, n_negative) if known else None,
         n_positive=n_positive,
         n_negative=n_negative,
-        precision=float(np.nan_to_num(precision[index])),
+        precision=None if np.isnan(share) else share,
     )

@@ -50,9 +50,14 @@ def concept_text(match: ConceptMatch | None) -> str:
         f"held-out AUROC {match.auroc:.2f} [{low:.2f}, {high:.2f}], p = {figure(match.p_value, 2)}"
         f", {match.n_positive:,} held-out texts of it against {match.n_negative:,} others"
     )
-    precision = f"{match.precision:.0%} of its strong firings are in texts of it"
     if not match.sure:
         return f"Not enough evidence for a concept; the best one is {name}: {known}."
+    if match.precision is None:
+        return (
+            f"Selects texts of {name}: {known}; how much it fires elsewhere is not known: no "
+            "strong firing is in a labelled training text."
+        )
+    precision = f"{match.precision:.0%} of its strong firings are in texts of it"
     if not match.names_feature:
         return f"Selects texts of {name}, but fires elsewhere too: {known}; only {precision}."
     return f"Selects {name}: {known}; {precision}."

@@ -72,7 +72,10 @@ export function evidence({ concept }) {
     `held-out AUROC ${score(concept.auroc)}, 95% interval ${score(low)} to ${score(high)}, ` +
     `p = ${figure(concept.p_value, 2)}, on ${counted(concept.n_positive, "held-out text")} of it and ` +
     `${concept.n_negative.toLocaleString("en")} others.`;
-  const precision = `${Math.round(100 * concept.precision)}% of its strong firings are in texts of it.`;
+  const precision =
+    concept.precision === null
+      ? "How much it fires elsewhere is not known: no strong firing is in a labelled training text."
+      : `${Math.round(100 * concept.precision)}% of its strong firings are in texts of it.`;
   let sentence = h("p", {}, "Selects ", name, `: ${figures} ${precision}`);
   if (!concept.sure) {
     sentence = h(
@@ -82,6 +85,8 @@ export function evidence({ concept }) {
       name,
       `: ${figures}`,
     );
+  } else if (concept.precision === null) {
+    sentence = h("p", {}, "Selects texts of ", name, `: ${figures} ${precision}`);
   } else if (!concept.names_feature) {
     sentence = h(
       "p",

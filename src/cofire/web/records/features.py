@@ -71,7 +71,9 @@ class ConceptFigures(Record):
     p_value: float | None
     n_positive: int
     n_negative: int
-    precision: float = Field(description="Share of strong firings in texts of the concept.")
+    precision: float | None = Field(
+        description="Share of strong firings in texts of the concept; null where there is none."
+    )
     sure: bool
     names_feature: bool
 
