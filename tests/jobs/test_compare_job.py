@@ -16,7 +16,7 @@ import torch
 
 from cofire import jobs
 from cofire.config import CompareConfig, FitConfig, SweepConfig
-from cofire.errors import InputError, StoreError
+from cofire.errors import CofireError, InputError, StoreError
 from cofire.evaluation.grid import GridCell
 from cofire.evaluation.pairing import best_of_concepts
 from cofire.evaluation.steering_records import PUBLISHED_TARGETS
@@ -365,6 +365,31 @@ def test_defaults_are_the_published_targets():
 def test_bad_settings_are_one_clear_sentence(small, tmp_path, change, message):
     with pytest.raises(InputError, match=message):
         jobs.compare(changed(small, output=tmp_path / "bad", **change))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"heldout": 250.0}, "Cannot hold out 250 texts"),
+        ({"runs": "nowhere"}, "nowhere"),
+        ({"layers": "77"}, "77"),
+    ],
+)
+def test_a_refused_start_leaves_the_folder_to_the_corrected_one(
+    small, tmp_path, monkeypatch, change, problem
+):
+    monkeypatch.chdir(tmp_path)
+    data = tmp_path / "texts.csv"
+    words = "rain snow wind hail fog sun frost".split()
+    data.write_text("text\n" + "".join(f"we saw the {word} again\n" for word in words))
+    config = changed(
+        small, data=str(data), output=tmp_path / "begun", methods="random", seeds=1, k="3"
+    )
+    with pytest.raises(CofireError, match=problem):
+        jobs.compare(changed(config, **change))
+    assert not (config.output / "activations").exists()
+    folder = jobs.compare(changed(config, heldout=2.0, loss_texts=0))
+    assert not failures(folder)
 
 
 def test_dictionaries_of_runs_are_compared_as_they_are(whole, small, tmp_path):

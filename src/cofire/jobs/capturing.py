@@ -22,18 +22,26 @@ _logger = logging.getLogger(__name__)
 _NAMES_SHOWN = 10
 
 
-def capture(config: CaptureConfig, progress: Progress = SILENT) -> ActivationStore:
+def capture(
+    config: CaptureConfig,
+    progress: Progress = SILENT,
+    *,
+    check: Callable[[Corpus, Sequence[Site]], None] | None = None,
+) -> ActivationStore:
     """Collect activations into a store; go on with a store that was begun with the same settings.
 
     Args:
         config: what to capture; ``output`` defaults to a telling name under ``runs/``.
         progress: shown while working.
+        check: refuses texts and sites before anything is computed or written.
 
     Raises:
         CofireError: for input that cannot be used; finished shards are kept.
     """
     config = config.with_absolute_paths()
     model, corpus, sites = open_inputs(config, progress)
+    if check is not None:
+        check(corpus, sites)
     path = config.output or Path("runs") / f"activations-{run_name(model, sites)}"
     settings = capture_settings(config)
     if ActivationStore.present(path):

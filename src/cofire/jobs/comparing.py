@@ -1,7 +1,8 @@
 """The comparison job: methods side by side on the same rows, cell by cell, and tables of it all."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -93,13 +94,9 @@ def _compare(config: CompareConfig, vary: str | None, progress: Progress) -> Com
     asks = _asks(config)
     folder = _open(config, vary)
     begun = "model" in folder.manifest
-    asked = _language_model(config, folder, progress) if asks else None
-    source = _source(folder, config, progress)
-    if all(text.split == "heldout" for text in source.corpus):
-        raise InputError(
-            "All texts are held out: there is none left to fit. Hold out fewer with --heldout, or "
-            "mark texts as train."
-        )
+    with _emptied_when_refused(folder):
+        asked = _language_model(config, folder, progress) if asks else None
+        source = _source(folder, config, progress)
     header = {
         "model": source.header["model"],
         "capture": source.header["capture"],
@@ -180,33 +177,53 @@ def _language_model(
     """The language model, with its journal in the folder; before there are rows, it is tried out.
 
     Raises:
-        CofireError: when it cannot be asked; a folder that was only just begun is emptied.
+        CofireError: when it cannot be asked.
     """
     judges = config.judge
+    if judges == "llm" or judges == "local":
+        model = judging_model(config, judges, folder.path, device=config.device, progress=progress)
+    else:
+        model = chat_model(config, folder.path, device=config.device, progress=progress)
+    if "model" not in folder.manifest:
+        check_answering(model, config)
+    return model
+
+
+@contextmanager
+def _emptied_when_refused(folder: CompareFolder) -> Iterator[None]:
+    """Let no settings stand of a start that was refused before there were rows or cells."""
     try:
-        if judges == "llm" or judges == "local":
-            model = judging_model(
-                config, judges, folder.path, device=config.device, progress=progress
-            )
-        else:
-            model = chat_model(config, folder.path, device=config.device, progress=progress)
-        if "model" not in folder.manifest:
-            check_answering(model, config)
+        yield
     except CofireError:
         if not folder.cells and not (folder.path / ACTIVATIONS).exists():
             folder.discard()
         raise
-    return model
 
 
 def _source(folder: CompareFolder, config: CompareConfig, progress: Progress) -> StoredRows:
-    """The rows: of a folder that was given, or captured once into the comparison's own."""
-    path = config.activations
-    if path is None:
-        path = folder.path / ACTIVATIONS
-        fields = set(CaptureConfig.model_fields) - {"output"}
-        with locked(folder.path / f".{ACTIVATIONS}.lock", wait=True):
-            capture(CaptureConfig(**config.model_dump(include=fields), output=path), progress)
+    """The rows: of a folder that was given, or captured once into the comparison's own.
+
+    Raises:
+        CofireError: for texts, sites or runs that cannot be compared; before a capture.
+    """
+
+    def check(corpus: Corpus, sites: Sequence[Site]) -> None:
+        if all(text.split == "heldout" for text in corpus):
+            raise InputError(
+                "All texts are held out: there is none left to fit. Hold out fewer with --heldout, "
+                "or mark texts as train."
+            )
+        plan_cells(config, sites)
+
+    if config.activations is not None:
+        found = StoredRows(config.activations, config, progress, with_model=False)
+        check(found.corpus, found.sites)
+        return found
+    path = folder.path / ACTIVATIONS
+    fields = set(CaptureConfig.model_fields) - {"output"}
+    settings = CaptureConfig(**config.model_dump(include=fields), output=path)
+    with locked(folder.rows_lock, wait=True):
+        capture(settings, progress, check=check)
     return StoredRows(path, config, progress, with_model=False)
 
 

@@ -219,6 +219,11 @@ class CompareFolder(ArchiveFolder):
         """The file that a process locks while it is at work on a cell."""
         return self.path / CELLS / f".{cell.name}.lock"
 
+    @property
+    def rows_lock(self) -> Path:
+        """The file that a process locks while it captures the rows."""
+        return self.path / f".{ACTIVATIONS}.lock"
+
     def write_text(self, name: str, text: str) -> None:
         """Write a file that is derived from the cells, such as a table."""
         write_atomically(self.path / name, lambda file: file.write_bytes(text.encode("utf-8")))
@@ -235,4 +240,5 @@ class CompareFolder(ArchiveFolder):
         """
         if any((self.path / name).exists() for name in (CELLS, ACTIVATIONS)):
             raise StoreError(f"{self.path} has results; remove it by hand if you mean to.")
-        (self.path / MANIFEST).unlink(missing_ok=True)
+        for file in (self.rows_lock, self.path / MANIFEST):
+            file.unlink(missing_ok=True)
