@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -392,6 +393,36 @@ def test_a_refused_start_leaves_the_folder_to_the_corrected_one(
     assert not failures(folder)
 
 
+def test_a_run_that_was_fitted_on_heldout_texts_is_refused(small, tmp_path):
+    data = tmp_path / "texts.csv"
+    words = "rain snow wind hail fog sun frost".split()
+    data.write_text("text\n" + "".join(f"we saw the {word} again\n" for word in words))
+    fitted = jobs.fit(
+        FitConfig(
+            model=small.model,
+            data=str(data),
+            layers="2",
+            method="random",
+            n_components=3,
+            device="cpu",
+            output=tmp_path / "mine",
+        )
+    )
+    config = changed(
+        small,
+        data=str(data),
+        heldout=2.0,
+        methods="random",
+        seeds=1,
+        k="3",
+        runs=str(fitted.path),
+        output=tmp_path / "mixed",
+    )
+    with pytest.raises(InputError, match=r"fitted on 2 of the 2 texts that are held out here"):
+        jobs.compare(config)
+    assert not (config.output / "activations").exists()
+
+
 def test_dictionaries_of_runs_are_compared_as_they_are(whole, small, tmp_path):
     _, folder = whole
     fitted = jobs.fit(
@@ -423,6 +454,11 @@ def test_dictionaries_of_runs_are_compared_as_they_are(whole, small, tmp_path):
     assert "run:name=mine" in page
     with pytest.raises(InputError, match="comparison is at"):
         jobs.compare(changed(config, activations=None, layers="1", output=tmp_path / "apart"))
+    for name in ("a_b", "a-b"):
+        shutil.copytree(fitted.path, tmp_path / name)
+    twins = changed(config, runs=f"{tmp_path / 'a_b'},{tmp_path / 'a-b'}", output=tmp_path / "two")
+    with pytest.raises(InputError, match="run:name=a_b and run:name=a-b would both"):
+        jobs.compare(twins)
     other = jobs.compare(
         changed(small, methods="random", seeds=1, layers="1", loss_texts=0, output=tmp_path / "l1")
     )

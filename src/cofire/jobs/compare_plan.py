@@ -5,17 +5,22 @@ from pathlib import Path
 from typing import Any
 
 from cofire.config import CompareConfig, SweepConfig
+from cofire.corpus import Corpus
 from cofire.errors import InputError
 from cofire.evaluation.grid import GridCell, SettingValue
 from cofire.evaluation.steering_records import EXTRA_PROMPTS, PUBLISHED_PROMPT, SteeringSettings
+from cofire.jobs.ready_sae import NAME as SAE
 from cofire.method import MethodSettings
 from cofire.registry import Method, method_named, methods
 from cofire.sampling import SamplingSettings
 from cofire.site import Site
 from cofire.store import Run
+from cofire.store.text_file import TEXTS
 
 RUN = "run"
 """Method of cells whose dictionary is that of a run."""
+
+_TEXT_SHOWN = 60  # characters
 
 _AXES = {"n_components": "--k", "sparsity": "--sparsity", "seed": "--seeds", "device": "--device"}
 
@@ -54,7 +59,16 @@ def plan_cells(config: CompareConfig, sites: Sequence[Site]) -> list[GridCell]:
         for share in shares
         for method, settings in asked
     ]
-    return sorted(dict.fromkeys([*cells, *ready]), key=lambda cell: cell.site)
+    planned = sorted(dict.fromkeys([*cells, *ready]), key=lambda cell: cell.site)
+    by_name: dict[str, GridCell] = {}
+    for cell in planned:
+        other = by_name.setdefault(cell.name, cell)
+        if other != cell:
+            raise InputError(
+                f"{other.variant} and {cell.variant} would both be kept in the folder {cell.name}; "
+                "compare them apart, or rename the folder of a run."
+            )
+    return planned
 
 
 def run_folders(config: CompareConfig) -> dict[str, Path]:
@@ -69,6 +83,30 @@ def run_folders(config: CompareConfig) -> dict[str, Path]:
     if twice is not None:
         raise InputError(f"--runs names two folders {twice!r}; rename one, they go by their name.")
     return dict(zip(names, paths, strict=True))
+
+
+def check_runs(config: CompareConfig, corpus: Corpus) -> None:
+    """Refuse runs that were fitted on texts that are held out here.
+
+    SAEs that were trained elsewhere, and runs that keep no texts, learned from none of these.
+
+    Raises:
+        InputError: naming the run and one of the texts.
+        StoreError: for a folder that is no run, or whose texts are damaged.
+    """
+    heldout = {text.text for text in corpus if text.split == "heldout"}
+    for path in run_folders(config).values():
+        run = Run.open(path)
+        if run.config.get("method") == SAE or TEXTS not in run.manifest["parts"]:
+            continue
+        fitted = dict.fromkeys(text.text for text in run.corpus if text.split == "train")
+        both = [text for text in fitted if text in heldout]
+        if both:
+            raise InputError(
+                f"The run {path} was fitted on {len(both):,} of the {len(heldout):,} texts that "
+                f"are held out here, such as {both[0][:_TEXT_SHOWN]!r}: its figures would not be "
+                "comparable. Fit it again with these texts held out."
+            )
 
 
 def run_cells(config: CompareConfig, sites: Sequence[Site]) -> list[GridCell]:

@@ -20,6 +20,7 @@ from cofire.jobs.asking import chat_model, check_answering, judging_model, model
 from cofire.jobs.capturing import capture, capture_settings, identity, same_settings
 from cofire.jobs.compare_cell import CellJob, LayerRows
 from cofire.jobs.compare_plan import (
+    check_runs,
     plan_cells,
     reference_variant,
     steering_settings,
@@ -214,6 +215,7 @@ def _source(folder: CompareFolder, config: CompareConfig, progress: Progress) ->
                 "or mark texts as train."
             )
         plan_cells(config, sites)
+        check_runs(config, corpus)
 
     if config.activations is not None:
         found = StoredRows(config.activations, config, progress, with_model=False)
