@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 from cofire.cli.listing import check_form, print_listing, say
 from cofire.cli.progress import TerminalProgress
 from cofire.config import CompareConfig, SweepConfig
+from cofire.errors import CofireError
 from cofire.store import CompareFolder
 
 _SHOWN = {  # column -> measure and score
@@ -44,14 +45,16 @@ def _show(folder: CompareFolder, config: CompareConfig) -> None:
 
     page = write_compare_page(folder)
     print_listing(_records(folder), config, empty="No finished cell.")
-    if config.as_json or config.as_csv:
-        return
-    failed = failures(folder)
-    for name, sentence in failed.items():
-        say(f"Failed: {name}: {sentence}")
-    if failed:
-        say("The same command tries failed cells again.")
-    say(f"Page: {page.resolve()}")
+    failed, cells = failures(folder), len(folder.cells)
+    if not (config.as_json or config.as_csv):
+        for name, sentence in failed.items():
+            say(f"Failed: {name}: {sentence}")
+        if 0 < len(failed) < cells:
+            say(f"{len(failed)} of {cells} cells failed. The same command tries them again.")
+        say(f"Page: {page.resolve()}")
+    if failed and len(failed) == cells:
+        name, sentence = next(iter(failed.items()))
+        raise CofireError(f"All {cells} cells failed; the first, {name}: {sentence}")
 
 
 def _records(folder: CompareFolder) -> list[dict[str, Any]]:
