@@ -11,9 +11,10 @@ import pytest
 
 from chat_serving import KEY, MODEL, Reply, chat_server, error
 from cofire.cli import main
+from cofire.interpret.llm_labels import FeatureLabel
 from cofire.jobs import steering as steering_job
 from cofire.store import Run
-from cofire.store.label_table import read_labels
+from cofire.store.label_table import read_labels, write_labels
 from cofire.store.steering_results import UnfinishedSteering, read_steering
 
 QUICK = "--targets 0.02,0.05 --samples 2 --new-tokens 4 --top-p 1 --device cpu".split()
@@ -197,6 +198,23 @@ def test_a_language_model_judges_and_labels(folder: Path, monkeypatch: pytest.Mo
         assert "has no output labels" in missing.stderr
     everything = b"".join(p.read_bytes() for p in (folder / "run").rglob("*") if p.is_file())
     assert KEY.encode() not in everything
+
+
+def test_missing_labels_are_counted_when_features_are_steered(folder: Path) -> None:
+    run = Run.open(folder / "run")
+    labels = [
+        FeatureLabel(feature, "input", label, None if label else "No answer.", "asked", label)
+        for feature, label in ((0, "words about rain"), (3, None))
+    ]
+    write_labels(run, run.sites[0], labels, model="by hand")
+    words = ["steer", "run", "--features", "0,3,4", *QUICK, "--judge", "none"]
+    done = cofire(*words, "--describe", "input", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stderr.split())
+    assert "2 of 3 features have no input label" in said
+    assert "offline description: 3, 4." in said
+    offline = cofire(*words, "--again", cwd=folder)
+    assert "have no" not in offline.stderr
 
 
 def test_a_judge_that_stops_answering_loses_no_steering(folder: Path) -> None:

@@ -1,5 +1,7 @@
 """The steer job: features of a stored run are steered, judged, and kept in its folder."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +33,10 @@ from cofire.store.steering_results import (
     write_steering,
 )
 
+_logger = logging.getLogger(__name__)
+
+_MISSING_SHOWN = 10
+
 
 def steer(config: SteerConfig, progress: Progress = SILENT) -> Steered:
     """Steer features of a run; go on with what was begun, and add to what was done.
@@ -50,7 +56,7 @@ def steer(config: SteerConfig, progress: Progress = SILENT) -> Steered:
     site = run.site_at(config.layer)
     chosen = chosen_features(config, run, site)
     settings = steering_settings(config)
-    described = _described(config, run, site)
+    described = _described(config, run, site, chosen)
     earlier, further = _earlier(config, run, site, settings)
     before = () if earlier is None else earlier.features
     dictionary = run.dictionary(site)
@@ -137,7 +143,10 @@ def _targets(text: str) -> tuple[float, ...]:
         raise InputError(f"Cannot read KL targets {text!r}; write for example 0.1,0.5.") from error
 
 
-def _described(config: SteerConfig, run: Run, site: Site) -> list[DescribedFeature]:
+def _described(
+    config: SteerConfig, run: Run, site: Site, chosen: Sequence[int]
+) -> list[DescribedFeature]:
+    """What all features are said to be; says which of the chosen have no label of the kind."""
     features = run.features(site)
     if config.describe in ("offline", "tokens"):
         kind = "input" if config.describe == "offline" else "output"
@@ -149,6 +158,18 @@ def _described(config: SteerConfig, run: Run, site: Site) -> list[DescribedFeatu
         raise InputError(
             f"{run.path} has no {config.describe} labels at layer {site.layer}; write them first "
             "with `cofire label`."
+        )
+    missing = [str(feature) for feature in chosen if not written.get(feature)]
+    if missing:
+        more = ", ..." if len(missing) > _MISSING_SHOWN else ""
+        _logger.warning(
+            "%d of %d features have no %s label, and are judged for their offline description: "
+            "%s%s.",
+            len(missing),
+            len(chosen),
+            config.describe,
+            ", ".join(missing[:_MISSING_SHOWN]),
+            more,
         )
     return describe_features(
         features, kind=config.describe, labels=[written.get(one.index) for one in features]
