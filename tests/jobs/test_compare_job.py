@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from cofire import jobs
-from cofire.config import CompareConfig, FitConfig, SweepConfig
+from cofire.config import CaptureConfig, CompareConfig, FitConfig, SweepConfig
 from cofire.errors import CofireError, InputError, StoreError
 from cofire.evaluation.grid import GridCell
 from cofire.evaluation.pairing import best_of_concepts
@@ -241,6 +241,34 @@ def test_a_cell_that_fails_is_told_and_stops_no_other(small, tmp_path, caplog):
     assert "finds at most" in page
     (listed,) = [r for r in catalogue(tmp_path) if r["kind"] == "compare"]
     assert listed["state"] == "1 of 2 done"
+
+
+def test_halves_that_are_too_small_stop_no_other_stage(small, tmp_path, caplog):
+    data = tmp_path / "texts.csv"
+    lines = [f"rain,it rains {word} today" for word in "softly hard again here".split()]
+    lines += [f"sun,the sun shines {word} now" for word in "softly hard again here".split()]
+    data.write_text("label,text\n" + "\n".join(lines) + "\n")
+    texts = {"model": small.model, "data": str(data), "layers": "2", "heldout": 1.0, "limit": 300}
+    store = jobs.capture(CaptureConfig(**texts, device="cpu", output=tmp_path / "rows"))
+    n_rows, channels = store.activations(Site(2)).where_split("train").shape
+    config = changed(
+        small,
+        **texts,
+        activations=store.path,
+        methods="pca",
+        k=str(min(n_rows, channels) - 1),
+        seeds=1,
+        output=tmp_path / "small",
+        **STEERED,
+    )
+    folder = jobs.compare(config)
+    (sentence,) = failures(folder).values()
+    assert sentence.startswith("halves: ")
+    assert sentence in caplog.text
+    cell = folder.cell(folder.cells[0])
+    assert not cell.has("halves")
+    assert all(cell.has(stage) for stage in ("fit", "measure", "loss", "steer-2"))
+    assert "steering-shift" in {row["measure"] for row in rows(folder)}
 
 
 def test_cells_at_work_elsewhere_are_left_to_it(small, tmp_path):

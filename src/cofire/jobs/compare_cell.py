@@ -16,7 +16,7 @@ from cofire.config import CompareConfig
 from cofire.corpus import Corpus
 from cofire.device import resolve_device
 from cofire.dictionary import Dictionary
-from cofire.errors import ConvergenceWarning, InputError
+from cofire.errors import CofireError, ConvergenceWarning, InputError
 from cofire.evaluation.best_features import concept_table, feature_table
 from cofire.evaluation.described import DescribedFeature
 from cofire.evaluation.equal_activity import at_equal_activity
@@ -40,6 +40,18 @@ from cofire.progress import SILENT, Progress
 from cofire.registry import method_named
 from cofire.store import Run
 from cofire.store.compare_folder import CellFolder
+
+# What a stage may fail of without stopping others; a program's own mistakes stay mistakes.
+FAILURES = (CofireError, ArithmeticError, MemoryError, RuntimeError, ValueError)
+
+# Without a dictionary there is nothing to go on with; features are drawn among those alive.
+_NEEDS = {
+    "measure": ("fit",),
+    "loss": ("fit",),
+    "halves": ("fit",),
+    "steer": ("fit", "measure"),
+    "written": ("fit", "measure"),
+}
 
 _OTHER_SEED = 1000
 """What the seed of the fit to the second half is higher by."""
@@ -120,29 +132,42 @@ class CellJob:
         """The stages that are still to be done."""
         return [stage for stage in self.stages(folder.cell) if not folder.has(stage)]
 
-    def do(self, folder: CellFolder, rows: LayerRows) -> None:
+    def do(self, folder: CellFolder, rows: LayerRows) -> dict[str, Exception]:
         """Do what is left of a cell.
 
+        Returns:
+            What went wrong, by stage. Stages that need what such a stage would have given are left
+            out; the others are done.
+
         Raises:
-            CofireError: when a stage cannot be done; the stages before it are kept.
             KeyboardInterrupt: when the user stopped it.
         """
+        failed: dict[str, Exception] = {}
         for stage in self.unfinished(folder):
+            if not all(folder.has(needed) for needed in _NEEDS.get(stage.partition("-")[0], ())):
+                continue
             with self.progress.task(f"{folder.cell.name}: {stage}", None, "") as advance:
-                began = Stopwatch()
-                if stage == "fit":
-                    self._fit(folder, rows)
-                elif stage == "measure":
-                    self._measure(folder, rows, began)
-                elif stage == "loss":
-                    self._loss(folder, rows, began)
-                elif stage == "halves":
-                    self._halves(folder, rows, began)
-                elif stage.startswith("steer"):
-                    self._steer(folder, rows, stage, began)
-                else:
-                    self._write(folder, rows, stage, began)
+                try:
+                    self._do(folder, rows, stage)
+                except FAILURES as error:
+                    failed[stage] = error
                 advance(1)
+        return failed
+
+    def _do(self, folder: CellFolder, rows: LayerRows, stage: str) -> None:
+        began = Stopwatch()
+        if stage == "fit":
+            self._fit(folder, rows)
+        elif stage == "measure":
+            self._measure(folder, rows, began)
+        elif stage == "loss":
+            self._loss(folder, rows, began)
+        elif stage == "halves":
+            self._halves(folder, rows, began)
+        elif stage.startswith("steer"):
+            self._steer(folder, rows, stage, began)
+        else:
+            self._write(folder, rows, stage, began)
 
     def _fit(self, folder: CellFolder, rows: LayerRows) -> None:
         cell = folder.cell

@@ -45,9 +45,6 @@ _logger = logging.getLogger(__name__)
 
 _Opened = TypeVar("_Opened")
 
-# What a cell may fail of without stopping the others; a program's own mistakes stay mistakes.
-_FAILURES = (CofireError, ArithmeticError, MemoryError, RuntimeError, ValueError)
-
 # Settings that say where and how to compute or print, and the axes, along which a grid may grow.
 _FREE = frozenset(
     "output device batch_tokens as_json as_csv as_table quick activations "
@@ -319,18 +316,17 @@ def _do_cells(folder: CompareFolder, job: CellJob, source: StoredRows, progress:
 
 
 def _do(folder: CellFolder, job: CellJob, rows: LayerRows) -> None:
-    try:
-        job.do(folder, rows)
-    except _FAILURES as error:
+    """Do what is left of a cell; what fails is noted, with the stage it failed in after the fit."""
+    sentences = []
+    for stage, error in job.do(folder, rows).items():
         sentence = " ".join(str(error).split()) or type(error).__name__
         if not isinstance(error, CofireError):
             sentence = f"{type(error).__name__}: {sentence}"
             _logger.debug("%s", folder.cell.name, exc_info=error)
-        _logger.warning("%s: %s", folder.cell.name, sentence)
-        folder.note_failure(sentence)
-    else:
-        if folder.failure is not None:
-            folder.note_failure(None)
+        sentences.append(sentence if stage == "fit" else f"{stage}: {sentence}")
+        _logger.warning("%s: %s", folder.cell.name, sentences[-1])
+    if sentences or folder.failure is not None:
+        folder.note_failure(" ".join(sentences) or None)
 
 
 def failures(folder: CompareFolder) -> Mapping[str, str]:
