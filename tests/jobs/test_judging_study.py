@@ -15,14 +15,15 @@ def study():
     sys.path.insert(0, str(BENCHMARKS))
     import judging_page
     import judging_study
+    import judging_trends
 
-    yield judging_study, judging_page
+    yield judging_study, judging_page, judging_trends
     sys.path.remove(str(BENCHMARKS))
 
 
 @pytest.fixture(scope="module")
 def page(study, tiny_folder, tmp_path_factory):
-    judging_study, judging_page = study
+    judging_study, judging_page, _ = study
     folder = tmp_path_factory.mktemp("study")
     size = replace(
         judging_study.QUICK,
@@ -81,23 +82,23 @@ def test_methods_are_named_by_what_they_are_given(page):
 
 
 def test_verdicts_follow_their_rules(study):
-    _, judging_page = study
+    *_, judging_trends = study
     high, low, wide = ({"low": a, "high": b} for a, b in ((0.8, 0.9), (0.1, 0.2), (0.1, 0.9)))
-    assert judging_page.compare_intervals(high, [low]) == "holds"
-    assert judging_page.compare_intervals(low, [wide, high]) == "fails"
-    assert judging_page.compare_intervals(wide, [high]) == "open"
-    assert judging_page.side(high, 0.75) is True
-    assert judging_page.side(low, 0.75) is False
-    assert judging_page.side(wide, 0.75) is None
+    assert judging_trends.compare_intervals(high, [low]) == "holds"
+    assert judging_trends.compare_intervals(low, [wide, high]) == "fails"
+    assert judging_trends.compare_intervals(wide, [high]) == "open"
+    assert judging_trends.side(high, 0.75) is True
+    assert judging_trends.side(low, 0.75) is False
+    assert judging_trends.side(wide, 0.75) is None
     test = {
         "measure": "unexplained-variance",
         "corrected_p_value": 0.01,
         "cliffs_delta": -0.5,
         "difference": -0.1,
     }
-    assert judging_page.found(test) is True  # lower is better
-    assert judging_page.found({**test, "measure": "concept-auroc"}) is False
-    assert judging_page.found({**test, "corrected_p_value": 0.2}) is None
-    assert judging_page.by_layer([(0, True), (5, None), (11, True)]) == (
+    assert judging_trends.found(test) is True  # lower is better
+    assert judging_trends.found({**test, "measure": "concept-auroc"}) is False
+    assert judging_trends.found({**test, "corrected_p_value": 0.2}) is None
+    assert judging_trends.by_layer([(0, True), (5, None), (11, True)]) == (
         "**holds** at L0, L11; **open** at L5"
     )
