@@ -54,8 +54,11 @@ def test_a_newer_format_is_refused_and_says_to_upgrade(archive):
 def test_another_kind_of_folder_is_refused(archive, tmp_path):
     with pytest.raises(StoreError, match="is a test folder, but a run folder is needed"):
         Archive.open(archive.path, format="run", format_version=1)
-    with pytest.raises(StoreError, match=r"has no manifest\.json"):
+    with pytest.raises(StoreError, match="there is no such folder"):
         Archive.open(tmp_path / "nowhere", format="run", format_version=1)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(StoreError, match=r"has no manifest\.json"):
+        Archive.open(tmp_path / "empty", format="run", format_version=1)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"format": "test"}'])
