@@ -11,13 +11,12 @@ Jordan 2010. Orientation: X ≈ C D here, A = X^T, Z = D^T, Y = C^T there. Each 
    absolute gain of ``tol``
 
 Deviations, none of which changes an iterate: the loss comes from the Gram identity in float64
-instead of a float32 residual, reusing C^T X of the next step 1; a loss that is not finite ends the
-run with stop reason ``diverged`` instead of running on; the result has unit-norm atoms, the scale
-moved into the codes. The loss is not monotone: step 2 thresholds in the wrong metric.
+instead of a float32 residual, reusing C^T X of the next step 1; the result has unit-norm atoms, the
+scale moved into the codes. The loss is not monotone: step 2 thresholds in the wrong metric.
 """
 
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf
 from typing import ClassVar
 
 import torch
@@ -73,9 +72,6 @@ class MultiplicativeUpdates(Solver):
                     codes[rows] = update_codes(tile, codes[rows], atoms)
                 products = _products(data, codes)
                 loss = squared_error(data.squared_norm, products.cross, products.gram, atoms)
-                if not isfinite(loss):
-                    reason = "diverged"
-                    break
                 if loss < best_loss:
                     best_loss, best_codes, best_atoms = loss, codes, atoms
                 density = int(torch.count_nonzero(codes)) / codes.numel()

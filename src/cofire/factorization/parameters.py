@@ -107,7 +107,11 @@ def chosen_start(
         )
     if not bool(torch.isfinite(atoms).all()):
         raise InputError("init holds NaN or infinite values.")
-    return atoms
+    if len(atoms) == 0:
+        raise InputError("init holds no atoms; leave it out to let the solver choose a start.")
+    # Powers of two change no digit and keep squares of any unit within the number type.
+    exponents = torch.frexp(atoms.abs().amax(dim=1, keepdim=True)).exponent
+    return torch.ldexp(atoms, -exponents)
 
 
 def check_same(ranks: Ranks, name: str, value: int) -> None:

@@ -99,7 +99,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         reconstruction_err_: ||X - C D||, the Frobenius norm, for the codes of the fit.
         relative_loss_: ||X - C D||^2 / ||X||^2.
         stop_reason_: ``converged``, ``exact``, ``patience``, ``max_iter``, ``interrupted``,
-            ``diverged`` or ``streaming``.
+            or ``streaming``.
         history_: a ``SweepRecord`` for every sweep, with its phase.
         objective_: ``record.objective`` of ``history_`` as an array.
         code_penalty_: the L1 weight in absolute terms, as ``transform`` uses it.
@@ -289,7 +289,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self._remember_offset(data)
         self._remember(Stream.after(factors, problem))
         self._conclude(factors.loss, data, factors.n_iter, factors.stop_reason, history.records)
-        if factors.stop_reason in ("max_iter", "diverged"):
+        if factors.stop_reason == "max_iter":
             warnings.warn(
                 f"SemiNMF stopped after {factors.n_iter} sweeps ({factors.stop_reason}) before it "
                 "converged; the best factors so far are kept. Raise max_iter or tol.",

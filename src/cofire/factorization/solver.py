@@ -20,7 +20,7 @@ from cofire.factorization.objective import Products
 from cofire.types import AtomMatrix
 
 StopReason: TypeAlias = Literal[
-    "converged", "exact", "max_iter", "patience", "interrupted", "diverged", "streaming"
+    "converged", "exact", "max_iter", "patience", "interrupted", "streaming"
 ]
 
 

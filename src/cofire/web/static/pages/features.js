@@ -152,6 +152,7 @@ class FeaturesPage {
   /** Show what passes the filters; from the top, or with `keep` where the open feature is. */
   async refresh(filters, { keep = false } = {}) {
     this.asked = JSON.stringify(filters);
+    this.list.busy = true; // what stands there is of other filters
     this.source?.stop();
     const Source = filters.sentence === "" ? FeatureSource : SentenceSource;
     const source = new Source({
@@ -170,6 +171,7 @@ class FeaturesPage {
       await source.first(keep ? this.open : null);
     } catch (error) {
       if (error.name === "AbortError" || source !== this.source) return;
+      this.list.busy = false;
       this.count.replaceChildren(failed(error));
       if (!("status" in error)) throw error;
       return;
@@ -177,6 +179,7 @@ class FeaturesPage {
     if (source !== this.source) return;
     this.filters.offer(source.measures, source.concepts);
     this.list.open(source, asked(filters), { keep });
+    this.list.busy = false;
     this.count.textContent = countWords(source);
     if (this.open === null && !narrow.matches) this.showFirst();
     this.drawSentence();

@@ -50,6 +50,11 @@ export class FeatureList {
     this.draw();
   }
 
+  /** Whether another list is on its way. */
+  set busy(busy) {
+    this.rows.setAttribute("aria-busy", String(busy));
+  }
+
   /** Draw what can be seen; rows may have come since. */
   draw() {
     if (this.source === null || this.source.found === 0) {
