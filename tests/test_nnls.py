@@ -1,5 +1,7 @@
 """Codes are the exact, deterministic optimum of nonnegative least squares."""
 
+import warnings
+
 import jaxtyping
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import nnls
 
+from cofire import active_set
+from cofire.active_set import finish_codes
 from cofire.code_descent import _descend_in_operations, descend_codes
 from cofire.code_kernel import descend_block
 from cofire.errors import ConvergenceWarning, InputError
@@ -140,10 +144,36 @@ def test_atoms_of_another_width_are_named(monkeypatch):
         nonnegative_codes(X, D[:, :7])
 
 
-def test_warns_when_rounds_run_out():
+def test_warns_of_rows_that_are_given_up(monkeypatch):
+    monkeypatch.setattr(active_set, "_MOST_STEPS", 1)
     X, D = problem(features=45)
     with pytest.warns(ConvergenceWarning, match="did not reach the tolerance"):
         nonnegative_codes(X, D, tol=1e-14, max_rounds=1)
+
+
+@pytest.mark.parametrize(("channels", "features"), [(6, 60), (16, 256), (24, 1600)])
+@pytest.mark.parametrize("penalty", [0.0, 0.1, 1.0])
+def test_is_exact_with_many_more_atoms_than_channels(channels, features, penalty):
+    generator = torch.Generator().manual_seed(0)
+    D = torch.randn(features, channels, generator=generator)
+    D[1] = D[0]  # atoms that are the same leave a choice
+    X = torch.randn(60, channels, generator=generator)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        codes = nonnegative_codes(X, D, penalty=penalty)
+    assert float(kkt_residual(X, D, codes, penalty=penalty).max()) < 2 * DEFAULT_TOL
+
+
+def test_the_finish_from_nothing_agrees_with_scipy():
+    X, D = problem(rows=12, features=25)
+    unit = D / D.norm(dim=1, keepdim=True)
+    start = torch.zeros(25, 12)
+    codes, given_up = finish_codes(
+        start.to(X.dtype), unit @ X.T, unit @ unit.T, torch.full((12,), 1e-9), most=30
+    )
+    assert given_up == 0
+    for row, code in zip(X, codes.T, strict=True):
+        np.testing.assert_allclose(code, nnls(unit.T.numpy(), row.numpy())[0], atol=2e-6)
 
 
 @given(seed=st.integers(0, 10_000), features=st.integers(1, 40), penalty=st.floats(0, 2))

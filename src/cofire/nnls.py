@@ -30,6 +30,7 @@ import warnings
 
 import torch
 
+from cofire.active_set import finish_codes
 from cofire.code_descent import descend_codes, solve_few, unit_atoms
 from cofire.errors import ConvergenceWarning, InputError
 from cofire.threads import side_by_side, single_threaded, workers_for
@@ -38,7 +39,8 @@ from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Int, T
 DEFAULT_TOL = 1e-5
 """Relative residual at which a row counts as solved; float32 reaches about 1e-6."""
 
-_MAX_ROUNDS = 100
+_MAX_ROUNDS = 10
+_FINISHED_SHARE = 0.1  # of the tolerance, so that rounding to the codes' type stays below it
 _SWEEPS_A_ROUND = 3
 _CG_STEPS = 4
 _MANY_FEATURES = 1500  # from which rows that use few of them are solved over those few
@@ -76,7 +78,8 @@ def nonnegative_codes(
         max_active: most codes above zero a row; the largest of the full solution are kept and
             improved given that the others are zero. None for no limit.
         tol: relative residual at which a row is done (module docstring); above 0.
-        max_rounds: most rounds of coordinate descent and Newton steps; 2 to 6 are usual.
+        max_rounds: most rounds of coordinate descent and Newton steps; 2 to 6 are usual. Rows that
+            are open then are finished by an active-set method (active_set.py).
         batch_rows: rows solved together; by default 256 to 2048 on CPUs, where several batches
             are solved at a time; elsewhere all, as the caller gives tiles that fit.
 
@@ -84,7 +87,7 @@ def nonnegative_codes(
         C on the device of X, in float64 for float64 data, else in float32.
 
     Warns:
-        ConvergenceWarning: when rows did not reach the tolerance in ``max_rounds``.
+        ConvergenceWarning: when rows did not reach the tolerance even so.
 
     Raises:
         InputError: shapes that do not fit, a negative penalty or a tolerance that is not positive.
@@ -108,7 +111,7 @@ def nonnegative_codes(
         batch = X[start : start + batch_rows].to(dtype)
         scale = torch.linalg.vector_norm(batch, dim=1)
         target = unit @ batch.T - penalty * scaling
-        solved = _solve(target, gram, scale, tol, max_rounds)
+        solved = _solve(target, gram, scale, tol, max_rounds, D.shape[1])
         if max_active is not None and max_active < len(D):
             largest = solved.topk(max_active, dim=0).indices
             solved = solve_few(
@@ -123,7 +126,7 @@ def nonnegative_codes(
 
 
 def _solve(
-    target: Tensor, gram: Tensor, scale: Tensor, tol: float, max_rounds: int
+    target: Tensor, gram: Tensor, scale: Tensor, tol: float, max_rounds: int, n_channels: int
 ) -> Float[Tensor, "features rows"]:
     """Rounds of coordinate descent and a Newton step, until every row is done.
 
@@ -156,14 +159,15 @@ def _solve(
             gradient = gradient[:, open_rows]
         if len(left) == 0:
             return codes
-    codes[:, left] = active
-    warnings.warn(
-        f"{len(left)} of {codes.shape[1]} rows did not reach the tolerance {tol:g} in "
-        f"{max_rounds} rounds of nonnegative least squares; their codes are close to the optimum. "
-        f"Raise tol or max_rounds.",
-        ConvergenceWarning,
-        stacklevel=3,
-    )
+    limits = _FINISHED_SHARE * tol * scale
+    codes[:, left], given_up = finish_codes(active, target, gram, limits, most=n_channels)
+    if given_up:
+        warnings.warn(
+            f"{given_up} of {codes.shape[1]} rows did not reach the tolerance {tol:g} of "
+            "nonnegative least squares; their codes are close to the optimum. Raise tol.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
     return codes
 
 

@@ -77,6 +77,19 @@ def test_an_interrupt_keeps_the_state_whatever_the_time(planted, whole, tmp_path
         same(SemiNMF(10, **options).fit(planted.X), whole)
 
 
+def test_a_warm_start_goes_on_where_its_own_fit_was_interrupted(planted, tmp_path):
+    options = {**OPTIONS, "warm_start": True}
+    whole = SemiNMF(10, **options)
+    snmf = SemiNMF(10, **options, checkpoint=tmp_path / "state")
+    for _ in range(2):  # the second fit begins at the atoms of the first
+        with pytest.warns(match="before it converged"):
+            whole.fit(planted.X)
+        snmf.set_params(callback=stop_at(9, KeyboardInterrupt)).fit(planted.X)
+        assert snmf.stop_reason_ == "interrupted"
+        with pytest.warns(match="before it converged"):
+            same(snmf.set_params(callback=None).fit(planted.X), whole)
+
+
 def test_a_fit_without_a_seed_goes_on_with_the_one_it_drew(planted, tmp_path):
     options = {"sparsity": 0.05, "random_state": None, "checkpoint": tmp_path / "state"}
     # Sweep 4 comes before the first swap, whatever the seed.

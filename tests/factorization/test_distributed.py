@@ -39,6 +39,11 @@ if case == "unequal":
     mine = X[:100] if rank == 0 else X[100:].tensor_split(size - 1)[rank - 1]
 if case == "widths" and rank == 1:
     mine = mine[:, :7]
+if case == "settings" and rank == 1:
+    options |= {"tol": 1e-3, "init": mine[:3].numpy()}
+if case == "broken" and rank == 1:
+    mine = mine.clone()
+    mine[4, 2] = torch.nan
 if case == "penalty-free":
     options["code_penalty"] = 0.0
 if case == "unseeded":
@@ -128,11 +133,30 @@ def test_without_a_seed_all_processes_draw_the_same(tmp_path):
     assert np.array_equal(*atoms)
 
 
-def test_processes_with_rows_of_different_width_are_told(tmp_path):
-    assert launch(tmp_path, 2, "widths").returncode != 0
-    for rank in range(2):
-        message = (tmp_path / f"error-{rank}").read_text()
-        assert message.startswith("The processes of this fit disagree on channels: [120, 7]")
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("widths", ["disagree on channels (120, 7 in order of rank);"] * 2),
+        (
+            "settings",
+            [
+                "disagree on init (None in process 0), tol (1e-07, 0.001 in order of rank);",
+                "in process 1), tol (1e-07, 0.001 in order of rank);",
+            ],
+        ),
+        (
+            "broken",
+            [
+                "Process 0 has good rows, but the rows of process 1 hold NaN",
+                "Input X contains NaN in row 4 (1 of 600 rows are affected)",
+            ],
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_told_in_all_processes(tmp_path, case, words):
+    assert launch(tmp_path, 2, case).returncode != 0
+    for rank, expected in enumerate(words):
+        assert expected in (tmp_path / f"error-{rank}").read_text()
 
 
 def test_a_killed_process_ends_the_job_and_the_fit_goes_on_later(rows, tmp_path):

@@ -142,6 +142,21 @@ def test_atoms_to_start_from(planted):
     assert (cosines > 0.95).all()
 
 
+@pytest.mark.parametrize("solver", ["bcd", "pgd"])
+@pytest.mark.parametrize("unit", [1e-30, 1e30])
+def test_atoms_of_any_unit_are_the_same_start(planted, solver, unit):
+    options = {"sparsity": 0.05, "solver": solver}
+    snmf = SemiNMF(10, **options, init=planted.atoms.numpy()).fit(planted.X)
+    again = SemiNMF(10, **options, init=planted.atoms.numpy() * unit).fit(planted.X)
+    np.testing.assert_allclose(again.objective_, snmf.objective_, rtol=1e-4)
+
+
+def test_clones_draw_their_own_random_numbers(X):
+    snmf = SemiNMF(10, sparsity=0.05, random_state=np.random.RandomState(3))
+    copy = clone(snmf).fit(X)
+    assert np.array_equal(snmf.fit(X).components_, copy.components_)
+
+
 def test_callback_sees_the_history_and_clones_share_it(X):
     seen = []
     snmf = SemiNMF(10, sparsity=0.05, callback=seen.append)
@@ -180,6 +195,8 @@ def spoiled(value):
         ({}, lambda X: X[None], "2 dimensions"),
         ({}, lambda X: X + 1j, "Complex data not supported"),
         ({}, lambda X: [["a", "b"]] * 20, "must hold numbers"),
+        ({}, lambda X: [[1.0, 2.0], [3.0]] * 20, "all rows must be equally long"),
+        ({}, lambda X: torch.from_numpy(X).to_sparse(), r"pass X.to_dense\(\)"),
         ({}, lambda X: X[:9], "n_components=10 is more than the n_samples=9 rows"),
         ({"n_components": 0}, None, "n_components must be a whole number from 1 on; got 0"),
         ({"sparsity": 0.0}, None, "sparsity is the fraction"),
@@ -192,6 +209,9 @@ def spoiled(value):
         ({"init": "nndsvd"}, None, "cannot start from init='nndsvd'"),
         ({"init": np.ones((3, 4))}, None, r"init must be atoms of shape \(10, 120\)"),
         ({"init": np.full((10, 120), np.nan)}, None, "init holds NaN"),
+        ({"init": np.ones((0, 120))}, None, "init holds no atoms"),
+        ({"init": np.array([["a"]])}, None, "init must be one of .*; got ndarray"),
+        ({"random_state": -1}, None, r"from 0 to 2\*\*32 - 1, .* got -1"),
         ({"solver": "mu", "code_penalty": 0.03}, None, "has no code_penalty"),
         ({"device": "tpu"}, None, "Unknown device"),
         ({"dtype": "int8"}, None, "Unknown number type"),

@@ -86,3 +86,15 @@ def test_the_first_chunk_needs_a_row_for_each_atom(stream):
     assert np.isfinite(snmf.components_).all()
     with pytest.raises(InputError, match="expecting 120 features"):
         snmf.partial_fit(stream.X[:, :5])
+
+
+def test_settings_changed_on_the_way_are_refused(stream):
+    snmf = SemiNMF(10, sparsity=0.05).partial_fit(stream.X[:1000])
+    before = snmf.components_.copy()
+    snmf.set_params(sparsity=0.2, max_active=3)
+    with pytest.raises(InputError, match="and sparsity, max_active changed since"):
+        snmf.partial_fit(stream.X[1000:2000])
+    assert np.array_equal(snmf.components_, before)
+    snmf.set_params(sparsity=0.05, max_active=None, tol=0.1).partial_fit(stream.X[1000:2000])
+    snmf.set_params(sparsity=0.2).fit(stream.X[:1000]).partial_fit(stream.X[1000:2000])
+    assert (np.count_nonzero(snmf.components_, axis=1) > 6).all()

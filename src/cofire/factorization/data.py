@@ -221,8 +221,15 @@ class DataMatrix:
         norms = _norms(watched())
         limit = torch.finfo(self.compute_dtype).max ** _RANGE
         bad = (norms <= limit).logical_not_().nonzero()[:, 0]  # NaN is not below it either
+        everywhere = self.ranks.gather(float(len(bad)))
         if len(bad):
             self._refuse(bad, len(norms), narrow, limit)
+        if any(everywhere):
+            others = ", ".join(str(rank) for rank, count in enumerate(everywhere) if count)
+            raise InputError(
+                f"Process {self.ranks.rank} has good rows, but the rows of process {others} hold "
+                "NaN, infinite or too large values; its message says which."
+            )
         self.largest = float(torch.maximum(-low, high).max()) if len(norms) else 0.0
         self._note_oddities(norms, low, high)
         first = self.ranks.copy_first(low.clone())

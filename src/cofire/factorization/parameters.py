@@ -1,6 +1,8 @@
 """Checks of the estimator's parameters, made before any work on the data."""
 
+import hashlib
 import math
+from collections.abc import Mapping
 from numbers import Integral, Real
 
 import numpy as np
@@ -99,7 +101,7 @@ def chosen_start(
         if init not in STARTS:
             raise InputError(f"Unknown init {init!r}; use one of {', '.join(STARTS)}, or an array.")
         return init
-    atoms = torch.as_tensor(init).to(data.device, data.compute_dtype)
+    atoms = given_atoms(init).to(data.device, data.compute_dtype)
     if atoms.ndim != 2 or atoms.shape[1] != data.n_channels or len(atoms) > n_components:
         raise InputError(
             f"init must be atoms of shape ({n_components}, {data.n_channels}), [features "
@@ -114,18 +116,53 @@ def chosen_start(
     return torch.ldexp(atoms, -exponents)
 
 
-def check_same(ranks: Ranks, name: str, value: int) -> None:
-    """Refuse processes that do not agree.
+def given_atoms(init: np.ndarray | Tensor) -> Tensor:
+    """The caller's atoms as a tensor.
 
     Raises:
-        InputError: in all of them, saying who has what.
+        InputError: when they are no numbers.
     """
-    values = [int(other) for other in ranks.gather(float(value))]
-    if len(set(values)) > 1:
+    try:
+        return torch.as_tensor(init)
+    except (TypeError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"The processes of this fit disagree on {name}: {values} in order of rank; give all of "
-            "them rows of the same site and the same settings."
+            f"init must be one of {', '.join(STARTS)}, or an array of atoms [features channels]; "
+            f"got {type(init).__name__} ({error})."
+        ) from error
+
+
+def check_agreement(ranks: Ranks, settings: Mapping[str, object]) -> None:
+    """Refuse processes of one fit that were not given the same settings.
+
+    Args:
+        ranks: the processes.
+        settings: what all must agree on, by name; told apart by their ``repr``.
+
+    Raises:
+        InputError: in all of them, naming the settings that differ and what this process has.
+    """
+    if ranks.size == 1:
+        return
+    differing = []
+    for name, value in settings.items():
+        if len(set(ranks.gather(_number_of(repr(value))))) == 1:
+            continue
+        values = ranks.gather(float(value) if isinstance(value, Real) else math.nan)
+        if any(map(math.isnan, values)):
+            differing.append(f"{name} ({value!r} in process {ranks.rank})")
+        else:
+            listed = ", ".join(f"{number:g}" for number in values)
+            differing.append(f"{name} ({listed} in order of rank)")
+    if differing:
+        raise InputError(
+            f"The processes of this fit disagree on {', '.join(differing)}; give all of them rows "
+            "of the same site and the same settings."
         )
+
+
+def _number_of(text: str) -> float:
+    """A number that tells texts apart and that float64 holds."""
+    return float(int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big"))
 
 
 def seeded_generator(
@@ -134,8 +171,18 @@ def seeded_generator(
     """A CPU generator, that of process 0 in all processes.
 
     None draws a seed from the operating system's entropy by way of NumPy.
+
+    Raises:
+        InputError: for what is no seed.
     """
-    seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+    try:
+        state = check_random_state(random_state)
+    except ValueError as error:
+        raise InputError(
+            "random_state must be a whole number from 0 to 2**32 - 1, a RandomState or None; got "
+            f"{random_state!r}."
+        ) from error
+    seed = int(state.randint(np.iinfo(np.int32).max))
     return torch.Generator().manual_seed(int(ranks.gather(float(seed))[0]))
 
 

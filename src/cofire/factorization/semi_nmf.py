@@ -1,5 +1,6 @@
 """``SemiNMF``: sparse, signed neuron groups with nonnegative codes, as a scikit-learn estimator."""
 
+import copy
 import logging
 import math
 import warnings
@@ -19,10 +20,11 @@ from cofire.factorization.constraints import kept_entries
 from cofire.factorization.data import DataMatrix, Tile
 from cofire.factorization.history import Callback, History, SweepRecord
 from cofire.factorization.parameters import (
+    check_agreement,
     check_parameters,
     check_rows,
-    check_same,
     chosen_start,
+    given_atoms,
     named_solver,
     seeded_generator,
 )
@@ -239,6 +241,14 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         solver = self._checked_solver("partial_fit")
         if self.distributed:
             raise InputError("partial_fit runs in one process; leave distributed out, or use fit.")
+        settings = self._settings(solver)
+        before = settings if stream is None else self._fitted_with
+        changed = [name for name, value in settings.items() if before[name] != value]
+        if changed:
+            raise InputError(
+                f"partial_fit goes on with the settings it began with, and {', '.join(changed)} "
+                "changed since; set them back, call fit, or begin with a new SemiNMF."
+            )
         data = self._prepared(
             X, reset=stream is None, dtype=storage_dtype(self.dtype), weights=sample_weight
         )
@@ -248,10 +258,11 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if stream is None:
             check_rows(self.n_components, data)
             first, rest = data.split(max(FIRST_ROWS, self.n_components))
-            problem = self._problem(solver, first, max_iter=FIRST_SWEEPS)
+            problem = self._problem(solver, first, self._beginning(), FIRST_SWEEPS)
             with single_threaded(data.device, problem.work):
                 factors = solver.solve(problem, history)
             stream, loss = Stream.after(factors, problem), factors.loss
+            self._fitted_with: dict[str, object] = settings
             self.history_: list[SweepRecord] = []
             self._remember_offset(data)
         if rest is not None:
@@ -274,6 +285,19 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         ranks: Ranks = ProcessGroup() if self.distributed else ONE
         if ranks.size > 1 and sample_weight is not None:
             raise InputError("sample_weight cannot be used with distributed=True; leave it out.")
+        settings = self._settings(solver)
+        init = self._beginning()
+        alike = {
+            **settings,
+            "init": init
+            if init is None or isinstance(init, str)
+            else fingerprint(given_atoms(init)),
+            "max_iter": self.max_iter,
+            "tol": self.tol,
+            "checkpoint": self.checkpoint is not None,
+            "dtype": storage_dtype(self.dtype),
+        }
+        check_agreement(ranks, alike)
         data = self._prepared(
             X,
             reset=True,
@@ -283,7 +307,8 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         )
         check_rows(self.n_components, data)
         history = History(data.squared_norm, self._notify)
-        problem = self._problem(solver, data, self.max_iter, history)
+        problem = self._problem(solver, data, init, self.max_iter, history)
+        self._began_at, self._fitted_with = init, settings
         with single_threaded(data.device, problem.work):
             factors = solver.solve(problem, history)
         self._remember_offset(data)
@@ -302,13 +327,11 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         self,
         solver: Solver,
         data: DataMatrix,
+        init: str | np.ndarray | Tensor | None,
         max_iter: int | None,
         history: History | None = None,
     ) -> Problem:
         """What to fit; the state is kept on disk only where there is a history to keep."""
-        init = self.init
-        if self.warm_start and hasattr(self, "components_"):
-            init = self.components_
         generator = seeded_generator(self.random_state, data.ranks)
         kept = kept_entries(self.sparsity, data.n_channels)
         start = chosen_start(init, solver, self.n_components, data)
@@ -319,14 +342,8 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             where = self.checkpoint
             where = where if isinstance(where, Checkpoint) else Checkpoint(where)
             settings = {
-                "n_components": self.n_components,
-                "sparsity": self.sparsity,
-                "sparsity_budget": self.sparsity_budget,
+                **self._settings(solver),
                 "init": start if isinstance(start, str) else fingerprint(start),
-                "solver": repr(solver),
-                "code_penalty": self._penalty(solver),
-                "max_active": self.max_active,
-                "center": self.center,
                 # None draws another seed each time; the saved generator goes on all the same.
                 "random_state": None if self.random_state is None else generator.initial_seed(),
                 "rows": data.total_rows,
@@ -354,6 +371,28 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             shared_budget=self.sparsity_budget == "dictionary",
             checkpoint=opened,
         )
+
+    def _settings(self, solver: Solver) -> dict[str, object]:
+        """What the atoms are to be, and how they are found."""
+        return {
+            "n_components": self.n_components,
+            "sparsity": self.sparsity,
+            "sparsity_budget": self.sparsity_budget,
+            "solver": repr(solver),
+            "code_penalty": self._penalty(solver),
+            "max_active": self.max_active,
+            "center": self.center,
+        }
+
+    def _beginning(self) -> str | np.ndarray | Tensor | None:
+        """What to begin with: ``init``, or for a warm start the atoms of the last fit.
+
+        Where that was interrupted and its state kept, it goes on from where it began.
+        """
+        if not (self.warm_start and hasattr(self, "components_")):
+            return self.init
+        goes_on = self.checkpoint is not None and self.stop_reason_ == "interrupted"
+        return self._began_at if goes_on else self.components_
 
     def _penalty(self, solver: Solver) -> float:
         return solver.default_code_penalty if self.code_penalty is None else self.code_penalty
@@ -401,8 +440,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             weights = as_weights(weights, source.n_rows)
         elif weights is not None:
             raise InputError("sample_weight needs X as one matrix or as Activations.")
-        check_same(ranks, "channels", source.n_channels)
-        check_same(ranks, "n_components", self.n_components)
+        check_agreement(ranks, {"channels": source.n_channels})
         data = DataMatrix(
             moved(source, device, dtype),
             compute_dtype=torch.float64 if dtype == torch.float64 else torch.float32,
@@ -449,8 +487,10 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self.callback(record)
 
     def __sklearn_clone__(self) -> "SemiNMF":
-        # A progress bar or a GPU tensor is shared, not copied, by clones.
-        return type(self)(**self.get_params(deep=False))
+        # A progress bar or a GPU tensor is shared, not copied, by clones; random numbers are not.
+        parameters = self.get_params(deep=False)
+        parameters["random_state"] = copy.deepcopy(self.random_state)
+        return type(self)(**parameters)
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()

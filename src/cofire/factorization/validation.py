@@ -76,6 +76,8 @@ def _is_chunked(X: DataLike) -> bool:
 
 
 def _as_matrix(X: DataLike) -> Tensor:
+    if isinstance(X, Tensor) and X.layout is not torch.strided:
+        raise InputError("Sparse tensors are not supported: pass X.to_dense().")
     matrix = X.detach() if isinstance(X, Tensor) else _from_array(X)
     if matrix.is_complex():
         raise InputError("Complex data not supported: pass real activations.")
@@ -90,7 +92,12 @@ def _as_matrix(X: DataLike) -> Tensor:
 def _from_array(X: DataLike) -> Tensor:
     if sparse.issparse(X):
         raise InputError("Sparse matrices are not supported: pass X.toarray().")
-    array = np.asarray(X)
+    try:
+        array = np.asarray(X)
+    except ValueError as error:
+        raise InputError(
+            f"X cannot be read as one matrix ({error}); all rows must be equally long."
+        ) from error
     if np.iscomplexobj(array):
         raise InputError("Complex data not supported: pass real activations.")
     if array.dtype.kind not in "fiub":
