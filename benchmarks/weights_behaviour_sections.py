@@ -70,6 +70,7 @@ def neighbours(study: Study) -> str:
     evidence = study.heads[0].evidence
     ratio = random_top_ratio(evidence.shape, evidence.rank, evidence.n_components)
     first = spectra[0]
+    aligned = [one.self_alignment for one in study.heads if one.self_alignment is not None]
     rows = [
         [
             "B01 effective rank",
@@ -90,6 +91,11 @@ def neighbours(study: Study) -> str:
         ],
         ["B09 Frobenius norm", *range_of([s.norm for s in spectra]), "–"],
         ["B09 σ₁ / σ₂", *range_of([s.top_two for s in spectra]), "–"],
+        [
+            "B09 alignment: reads what it writes",
+            *range_of([a.value for a in aligned]),
+            number(float(np.mean([a.mean for a in aligned]))),
+        ],
     ]
     return "\n\n".join(
         [

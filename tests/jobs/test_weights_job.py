@@ -21,6 +21,7 @@ from cofire.models.weights import ov
 from cofire.report import write_weights_pages
 from cofire.store.catalogue import catalogue
 from cofire.store.weights_folder import WeightsFolder
+from cofire.weights import picard_ica
 from cofire.weights.decompositions import Decomposition
 from cofire.weights.head_record import HeadRecord
 from cofire.weights.nulls import AgainstNull
@@ -60,6 +61,7 @@ def test_every_head_is_written_down(done, tiny_folder):
         assert {one.name for one in record.verdict.patterns} == set(PATTERNS)
         assert len(record.of_method("ica")) == 3
         assert record.copying is not None
+        assert 0 <= record.self_alignment.value <= 1
         assert record.induction is not None
         assert record.on_texts is not None
         assert record.on_texts.texts == 87  # of 259 held-out sentences every third, 100 at most
@@ -108,6 +110,7 @@ def test_verdicts_are_records_of_the_framework(done):
         assert {"name", "category"} <= set(one["instrument_info"]) <= _INSTRUMENT
     metrics = {one["metric_id"] for one in file["results"]}
     assert {"B01.effective_rank", "B07.participation_ratio", "B08.pattern.aligned"} <= metrics
+    assert {"B09.frobenius_norm", "B09.top_two_ratio", "B09.alignment"} <= metrics
     undecided = [one for one in file["results"] if one["metric_id"] == "B08.pattern.aligned"]
     assert all(one["value"] is None for one in undecided)  # no features were given
 
@@ -294,16 +297,21 @@ def test_features_of_a_run_are_matched(tiny_folder, tmp_path):
         )
     )  # fmt: skip
     config = WeightsConfig(
-        model=str(tiny_folder), layers="1", heads="0", n_components=3, seeds=4, draws=3,
+        model=str(tiny_folder), layers="all", heads="0", n_components=3, seeds=4, draws=3,
         features=run.path, output=tmp_path / "ov",
     )  # fmt: skip
-    (record,) = jobs.weights(config).heads()
+    first, record, *_ = jobs.weights(config).heads()
+    assert (first.layer, record.layer) == (0, 1)
+    # No MLP writes to the stream before the first layer reads it.
+    assert {one.side for one in first.alignments} == {"writing"}
+    assert first.of_method("svd")[0].feature_read is None
+    assert first.of_method("svd")[0].feature_write.layer == 0
     assert {one.side for one in record.alignments} == {"reading", "writing"}
     line = record.of_method("svd")[0]
     assert line.feature_read.layer == 0
     assert line.feature_write.layer == 1
     assert -1 <= line.feature_write.cosine <= 1
-    assert record.verdict["aligned"].because != "No features were given."
+    assert "No features" not in record.verdict["aligned"].because
 
 
 @pytest.mark.parametrize(
@@ -315,7 +323,7 @@ def test_features_are_matched_where_a_side_lies_in_the_stream(tiny_folder, tmp_p
 
     run = jobs.fit(
         FitConfig(
-            model=str(tiny_folder), layers="0", n_components=4, limit=40, sparsity=0.2,
+            model=str(tiny_folder), layers="all", n_components=4, limit=40, sparsity=0.2,
             output=tmp_path / "run",
         )
     )  # fmt: skip
@@ -325,6 +333,54 @@ def test_features_are_matched_where_a_side_lies_in_the_stream(tiny_folder, tmp_p
     )  # fmt: skip
     record = jobs.weights(config).heads()[0]
     assert {one.side for one in record.alignments} == sides
+
+
+@pytest.mark.parametrize(
+    ("site", "read", "written"), [("resid_pre", 1, None), ("resid_post", 0, 1), ("mlp_out", 0, 1)]
+)
+def test_features_of_the_stream_lie_before_or_after_a_layer(
+    tiny_folder, tmp_path, site, read, written
+):
+    from cofire.config import FitConfig
+    from cofire.jobs.run_features import RunFeatures
+
+    config = FitConfig(
+        model=str(tiny_folder), layers="0,1", site=site, n_components=4, limit=40,
+        output=tmp_path / "run",
+    )  # fmt: skip
+    features = RunFeatures(jobs.fit(config).path)
+    model = load_model(str(tiny_folder))
+    for found, layer in ((features.of_rows, read), (features.of_columns, written)):
+        given = found("ov", 1, model)
+        assert (None if given is None else given.dictionary.site.layer) == layer
+
+
+def test_features_outside_the_stream_are_refused(tiny_folder, tmp_path):
+    from cofire.config import FitConfig
+
+    run = jobs.fit(
+        FitConfig(
+            model=str(tiny_folder), layers="0", site="attn", n_components=4, limit=40,
+            output=tmp_path / "run",
+        )
+    )  # fmt: skip
+    config = WeightsConfig(model=str(tiny_folder), features=run.path, output=tmp_path / "w")
+    with pytest.raises(InputError, match="cannot be carried into the residual stream"):
+        jobs.weights(config)
+
+
+def test_picard_is_asked_for_before_the_model_is_loaded(settings, monkeypatch):
+    monkeypatch.setattr(picard_ica, "find_spec", lambda name: None)
+    monkeypatch.setattr(weighing, "load_model", None)
+    with pytest.raises(InputError, match="needs the package python-picard"):
+        jobs.weights(WeightsConfig(**settings, algorithm="picard"))
+
+
+def test_picards_components_stand_beside_picards_nulls(settings):
+    pytest.importorskip("picard")
+    (record, *_) = jobs.weights(WeightsConfig(**settings, algorithm="picard")).heads()
+    assert record.evidence.independence.rotated.draws == 3
+    assert record.evidence.independence.converged > 0
 
 
 @pytest.mark.parametrize("matrix", ["qk", "mlp-in", "mlp-gate", "mlp-out"])

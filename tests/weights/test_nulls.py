@@ -12,7 +12,13 @@ from cofire.weights import nulls
 from cofire.weights.decompositions import METHODS
 from cofire.weights.evidence import Evidence
 from cofire.weights.examination import Settings, examine
-from cofire.weights.measures import copying_score, excess_kurtosis, fan_out, negentropy
+from cofire.weights.measures import (
+    copying_score,
+    excess_kurtosis,
+    fan_out,
+    negentropy,
+    self_alignment,
+)
 from cofire.weights.planted import plant_weights
 from cofire.weights.verdict import verdict
 
@@ -77,6 +83,28 @@ def test_copying_scores_of_heads_that_copy_suppress_and_rotate():
     assert copying_score(LowRankMatrix(eye, -eye)) == pytest.approx(-1.0)
     turn = torch.block_diag(*[torch.tensor([[0.0, -1.0], [1.0, 0.0]])] * 3)
     assert copying_score(LowRankMatrix(eye, turn)) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_alignment_of_reading_and_writing_is_that_of_the_whole_matrix():
+    generator = torch.Generator().manual_seed(0)
+    left = torch.randn(30, 5, generator=generator)
+    right = torch.randn(5, 30, generator=generator)
+    matrix = LowRankMatrix(left, right)
+    dense = (left @ right).double()
+    fourth = torch.linalg.svdvals(dense).pow(4).sum()
+    expected = float((dense @ dense).norm() / fourth.sqrt())
+    assert self_alignment(matrix) == pytest.approx(expected, rel=1e-5)
+    assert self_alignment(LowRankMatrix(left, left.T)) == pytest.approx(1.0, abs=1e-5)
+    assert self_alignment(nulls.rotated(LowRankMatrix(left, left.T), seed=1)) < 0.6
+    with pytest.raises(InputError, match="Only a square matrix"):
+        self_alignment(LowRankMatrix(left, right[:, :9]))
+
+
+def test_random_frames_favour_no_sign():
+    """Routines for QR give most diagonals of R one sign, which would favour a side."""
+    frames = [nulls.random_frame(6, 3, torch.Generator().manual_seed(seed)) for seed in range(300)]
+    assert torch.allclose(frames[0].T @ frames[0], torch.eye(3), atol=1e-5)
+    assert float(torch.stack(frames).mean(dim=0).abs().max()) < 4 * (1 / 6 / 300) ** 0.5
 
 
 def test_copying_score_is_that_of_the_whole_circuit():

@@ -23,6 +23,7 @@ from cofire.weights.attention import HeadBehaviour, behaviour_on_repeats
 from cofire.weights.examination import Settings, check
 from cofire.weights.heads import OF_HEADS, Vocabulary, ablated, read_head, weight_matrix
 from cofire.weights.on_texts import OnTexts
+from cofire.weights.picard_ica import check_picard
 from cofire.weights.watching import watch_heads
 
 _logger = logging.getLogger(__name__)
@@ -192,11 +193,13 @@ def _place(layer: int, head: int | None) -> str:
 
 
 def _check_matrix(config: WeightsConfig) -> None:
-    """Refuse settings that would mean nothing for the matrix.
+    """Refuse settings that would mean nothing for the matrix, or that this machine cannot do.
 
     Raises:
         InputError: saying which.
     """
+    if config.algorithm == "picard":
+        check_picard()
     if config.ablate and config.matrix != "ov":
         raise InputError(
             f"--ablate takes components out of W_OV; --matrix is {config.matrix}: leave --ablate "

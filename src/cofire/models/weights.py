@@ -280,7 +280,7 @@ def _surroundings(
     if isinstance(surroundings, str):
         raise ModelError(
             f"The norms of layer {layer} of {model.name} cannot be folded into its weights: "
-            f"{surroundings}. Ask for the weights with fold_norm=False."
+            f"{surroundings}. From Python, fold_norm=False gives the weights as they are."
         )
     return surroundings
 

@@ -205,6 +205,8 @@ def _figures(head: HeadRecord) -> list[tuple[str, AgainstNull, str]]:
         ("Components for 90% of W", spectrum.components_90, "B08"),
         ("Relative error of SVD", spectrum.error, "B08"),
     ]
+    if head.self_alignment is not None:
+        found.append(("Reads what it writes", head.self_alignment, "B09"))
     if head.copying is not None:
         found.insert(0, ("Copying score", head.copying, "Elhage et al. 2021"))
     if ica is not None:

@@ -43,7 +43,7 @@ _INSTRUMENTS = {
     },
     "B09": {
         "name": "Weight classifier, its features only",
-        "description": "effective rank, norm, σ₁/σ₂",
+        "description": "effective rank, norm, σ₁/σ₂, alignment of reading and writing",
         "category": "structural",
     },
 }
@@ -55,6 +55,7 @@ def eval_results(
     verdict: Verdict,
     *,
     copying: AgainstNull | None = None,
+    self_alignment: AgainstNull | None = None,
     fan_out: float | None = None,
     specificity: float | None = None,
     random_specificity: float | None = None,
@@ -66,6 +67,7 @@ def eval_results(
         evidence: its figures.
         verdict: what they came to.
         copying: copying score beside its null, where it was measured.
+        self_alignment: how far W reads what it writes beside its null, likewise.
         fan_out: mean share of tokens that the components write to.
         specificity: 1 − |Δ other| / |Δ own| under ablation, where it was measured.
         random_specificity: the same of random mixtures of the components.
@@ -88,6 +90,8 @@ def eval_results(
     ]
     if copying is not None:
         found.append(_held("B09.copying_score", copying, subject))
+    if self_alignment is not None:
+        found.append(_held("B09.alignment", self_alignment, subject))
     if ica is not None:
         found += [
             _held("B08.ica_negentropy", ica.rescaled, subject),

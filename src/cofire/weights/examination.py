@@ -234,7 +234,9 @@ def _independence(matrix: LowRankMatrix, stability: Stability, s: Settings) -> I
     made = stability.decomposition
     sources = made.codes.T
     value = float(negentropy(sources).mean())
-    frames = _frame_figures(sources.shape[1], s.n_components, s.restarts, s.draws, s.seed)
+    frames = _frame_figures(
+        sources.shape[1], s.n_components, s.restarts, s.draws, s.seed, s.algorithm
+    )
     rescaled = [
         _best_negentropy(
             whitened(
@@ -242,6 +244,7 @@ def _independence(matrix: LowRankMatrix, stability: Stability, s: Settings) -> I
             ).data,
             s.restarts,
             s.seed + draw,
+            s.algorithm,
         )
         for draw in range(s.draws)
     ]
@@ -270,7 +273,7 @@ def _independence(matrix: LowRankMatrix, stability: Stability, s: Settings) -> I
 
 @cache
 def _frame_figures(
-    n: int, n_components: int, restarts: int, draws: int, seed: int
+    n: int, n_components: int, restarts: int, draws: int, seed: int, algorithm: Algorithm
 ) -> tuple[dict[str, float], ...]:
     """ICA of random orthonormal directions, which is what rotating W makes of it."""
     found = []
@@ -279,7 +282,7 @@ def _frame_figures(
         start = torch.randn(n, n_components + 1, generator=generator)
         start[:, 0] = 1.0  # so that the others have mean 0
         white = torch.linalg.qr(start)[0][:, 1:].T * n**0.5
-        unmixing, converged, _ = estimates(white, restarts, seed=seed + draw)
+        unmixing, converged, _ = estimates(white, restarts, seed=seed + draw, algorithm=algorithm)
         sources = unmixing[: on_all_samples(restarts)] @ white
         best = int(negentropy(sources).sum(dim=1).argmax())
         found.append(
@@ -292,9 +295,13 @@ def _frame_figures(
     return tuple(found)
 
 
-def _best_negentropy(white: Float[Tensor, "features rows"], restarts: int, seed: int) -> float:
+def _best_negentropy(
+    white: Float[Tensor, "features rows"], restarts: int, seed: int, algorithm: Algorithm
+) -> float:
     """Of the best of as many runs on all samples as the reported sources are the best of."""
-    unmixing = estimates(white, on_all_samples(restarts), seed=seed, bootstraps=False)[0]
+    unmixing, _, _ = estimates(
+        white, on_all_samples(restarts), seed=seed, algorithm=algorithm, bootstraps=False
+    )
     return float(negentropy(unmixing @ white).mean(dim=1).max())
 
 

@@ -124,6 +124,7 @@ class HeadRecord:
         evidence: figures beside their nulls.
         components: of every method.
         copying: copying score beside its null; None where it has no meaning.
+        self_alignment: how far W reads what it writes (B09), likewise.
         induction: attention score of an induction head; None where it was not measured.
         previous_token: attention to the token before, likewise.
         alignments: with features, a record a side.
@@ -137,6 +138,7 @@ class HeadRecord:
     evidence: Evidence
     components: tuple[ComponentRecord, ...]
     copying: AgainstNull | None = None
+    self_alignment: AgainstNull | None = None
     induction: float | None = None
     previous_token: float | None = None
     alignments: tuple[Alignment, ...] = ()
@@ -216,8 +218,9 @@ class HeadRecord:
             parts["alignments"] = tuple(Alignment(**one) for one in parts["alignments"])
             if parts.get("on_texts") is not None:
                 parts["on_texts"] = OnTexts.from_record(parts["on_texts"])
-            if parts["copying"] is not None:
-                parts["copying"] = AgainstNull(**parts["copying"])
+            for name in ("copying", "self_alignment"):
+                if parts.get(name) is not None:  # the second was not always measured
+                    parts[name] = AgainstNull(**parts[name])
             return cls(**parts)
         except (KeyError, TypeError) as error:
             raise StoreError(

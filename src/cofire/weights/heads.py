@@ -22,8 +22,8 @@ from cofire.weights.head_record import (
     HeadRecord,
     component_records,
 )
-from cofire.weights.measures import fan_out
-from cofire.weights.nulls import AgainstNull
+from cofire.weights.measures import fan_out, self_alignment
+from cofire.weights.nulls import AgainstNull, against, rotated
 from cofire.weights.on_texts import OnTexts
 from cofire.weights.operations import CopyingNull, operations
 from cofire.weights.tokens import TokenReader, TokenStatistics
@@ -123,7 +123,9 @@ def read_head(
     began = time.perf_counter()
     examined = examine(matrix, settings)
     lines = component_records(examined)
-    copying = None
+    copying = alignment = None
+    if kind in OF_HEADS and isinstance(matrix, LowRankMatrix):
+        alignment = _aligned_with_itself(matrix, settings or Settings())
     if kind == "ov" and vocabulary is not None and isinstance(matrix, LowRankMatrix):
         lines = _with_tokens(lines, examined, matrix, vocabulary)
         copying = vocabulary.copying(matrix)
@@ -143,6 +145,7 @@ def read_head(
         evidence=examined.evidence,
         components=tuple(lines),
         copying=copying,
+        self_alignment=alignment,
         induction=induction,
         previous_token=previous_token,
         alignments=tuple(alignments),
@@ -150,6 +153,14 @@ def read_head(
         on_texts=on_texts,
     )
     return record, examined.decompositions
+
+
+def _aligned_with_itself(matrix: LowRankMatrix, settings: Settings) -> AgainstNull:
+    """How far a head reads what it writes, beside random directions of the same spectrum."""
+    drawn = [
+        self_alignment(rotated(matrix, seed=settings.seed + draw)) for draw in range(settings.draws)
+    ]
+    return against(self_alignment(matrix), drawn, null="rotated")
 
 
 def _with_tokens(

@@ -101,6 +101,14 @@ WEIGHT_MEASURES = (
         "other heads",
     ),
     WeightMeasure(
+        "self-alignment",
+        "1",
+        "neither",
+        "‖W W‖ / (Σσ⁴)^½",
+        f"{_B} B09, our formula",
+        _SAME_SPECTRUM,
+    ),
+    WeightMeasure(
         "copying-score",
         "1",
         "neither",

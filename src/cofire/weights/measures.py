@@ -262,6 +262,37 @@ def copying_score(
     return float(values.real.sum()) / whole if whole > 0 else math.nan
 
 
+def self_alignment(matrix: LowRankMatrix) -> float:
+    """‖W W‖ / (Σσ⁴)^½: how far W reads what it writes, from 0 to 1 (B09).
+
+    The largest value that the singular values allow is 1, reached where the directions that W
+    writes are those that it reads, each with its own strength. The framework names an alignment
+    among the features of its weight classifier without a formula; this one is ours. NaN for a zero
+    matrix.
+
+    Args:
+        matrix: W = L R, from the residual stream to itself (W_OV), or between two readings of it
+            (W_QK: how far queries and keys look for the same).
+
+    Raises:
+        InputError: when W is not square.
+
+    Example:
+        What is read along the first axis is written along the second, and nowhere read.
+
+        >>> shift = LowRankMatrix(torch.eye(2)[:, :1], torch.tensor([[0.0, 1.0]]))
+        >>> self_alignment(shift), self_alignment(LowRankMatrix(torch.eye(2), torch.eye(2)))
+        (0.0, 1.0)
+    """
+    if matrix.shape[0] != matrix.shape[1]:
+        raise InputError(f"Only a square matrix reads what it writes; got {matrix.shape}.")
+    left, right = matrix.left.double(), matrix.right.double()
+    reads, meets, writes = left.T @ left, right @ left, right @ right.T
+    squares = float((reads @ meets * (meets @ writes)).sum())
+    most = float(matrix.singular_values().double().pow(4).sum())
+    return math.sqrt(max(squares, 0.0) / most) if most > 0 else math.nan
+
+
 def _positive(singular_values: Float[Tensor, "rank"]) -> Float[Tensor, "_"]:
     sigma = singular_values.double()
     if not len(sigma) or sigma[0] <= 0:

@@ -171,8 +171,13 @@ def random_weights(matrix: LowRankMatrix, *, seed: int) -> LowRankMatrix:
 def random_frame(
     length: int, directions: int, generator: torch.Generator
 ) -> Float[Tensor, "_ rank"]:
-    """Random orthonormal columns, uniform over all such frames (QR of Gaussian ones)."""
-    return torch.linalg.qr(torch.randn(length, directions, generator=generator))[0]
+    """Random orthonormal columns, uniform over all such frames.
+
+    Source: Mezzadri, arXiv:math-ph/0609050: QR of Gaussian columns, with signs such that the
+    diagonal of R is positive, as those of the routine depend on the columns.
+    """
+    frame, triangle = torch.linalg.qr(torch.randn(length, directions, generator=generator))
+    return frame * triangle.diagonal().sign()
 
 
 def _row_norms(matrix: LowRankMatrix) -> Float[Tensor, "rows"]:

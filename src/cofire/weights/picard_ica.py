@@ -6,12 +6,26 @@ fewer steps where components are not quite independent, as those of real weights
 """
 
 import warnings
+from importlib.util import find_spec
 
 import torch
 
 from cofire.errors import InputError
 from cofire.types import Float, Tensor
 from cofire.weights.fast_ica import MAX_ITER, TOL, Rotations, orthonormal
+
+
+def check_picard() -> None:
+    """Make sure that the package is there.
+
+    Raises:
+        InputError: when it is not installed.
+    """
+    if find_spec("picard") is None:
+        raise InputError(
+            "The algorithm picard needs the package python-picard; install it (pip install "
+            "'cofire[picard]') or use fastica."
+        )
 
 
 def picard_ica(
@@ -32,13 +46,9 @@ def picard_ica(
     Raises:
         InputError: when the package python-picard is not installed.
     """
-    try:
-        from picard import picard
-    except ImportError:
-        raise InputError(
-            "The algorithm picard needs the package python-picard; install it (pip install "
-            "'cofire[picard]') or use fastica."
-        ) from None
+    check_picard()
+    from picard import picard
+
     rotations, steps, done = [], [], []
     for data, begin in zip(white, orthonormal(start), strict=True):
         with warnings.catch_warnings(record=True) as caught:

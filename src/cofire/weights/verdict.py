@@ -258,7 +258,8 @@ def _few_parts(found: Parts | None, parts: Finding, rank: int) -> Pattern:
 
 def _aligned(found: Independence | None, alignment: Alignment | None) -> Pattern:
     if found is None or alignment is None:
-        what = "ICA was not run." if found is None else "No features were given."
+        none = "No features were given, or none lie where this matrix reads or writes."
+        what = "ICA was not run." if found is None else none
         return Pattern("aligned", "undecided", {}, what)
     ica, svd = alignment.matched.get("ica"), alignment.matched.get("svd")
     figures = {
