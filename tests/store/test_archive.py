@@ -44,6 +44,31 @@ def test_an_unnamed_part_does_not_count(archive):
     assert not reopened(archive).has("part")
 
 
+def test_a_kill_before_a_rewritten_part_is_named_leaves_it_to_be_made_again(archive):
+    archive.write("numbers", lambda path: path.write_text("1"))
+    archive.save()
+    archive.write("numbers", lambda path: path.write_text("2"))  # and killed here
+    again = reopened(archive)
+    assert not again.has("numbers")
+    again.write("numbers", lambda path: path.write_text("2"))
+    again.save()
+    assert reopened(archive).file("numbers").exists()
+
+
+def test_a_failed_rewrite_keeps_the_old_part(archive):
+    archive.write("numbers", lambda path: path.write_text("1"))
+    archive.save()
+
+    def fail(path):
+        path.write_text("2")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(StoreError, match="The disk is full"):
+        archive.write("numbers", fail)
+    again = reopened(archive)
+    assert again.file("numbers").read_text() == "1"
+
+
 def test_a_newer_format_is_refused_and_says_to_upgrade(archive):
     manifest = archive.path / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"format_version": 2', '"format_version": 3'))

@@ -146,6 +146,7 @@ def unembedding(model: LanguageModel, *, fold_norm: bool = True) -> Unembedding:
     if len(structure.readout) > 1:
         raise ModelError(
             f"{len(structure.readout)} modules lie between the last block of {model.name} and its "
-            "unembedding; only one norm can be folded. From Python, fold_norm=False gives it as it is."
+            "unembedding; only one norm can be folded. From Python, fold_norm=False gives it as it "
+            "is."
         )
     return Unembedding(weight, measure_norm(structure.readout[0], model.d_model))

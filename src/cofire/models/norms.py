@@ -74,5 +74,6 @@ def measure_norm(norm: nn.Module, width: int) -> NormMap:
             return NormMap(gain, bias, centred)
     raise ModelError(
         f"{type(norm).__name__} is neither a LayerNorm nor an RMSNorm; its weights cannot be "
-        "folded into the maps around it. From Python, fold_norm=False gives the weights as they are."
+        "folded into the maps around it. From Python, fold_norm=False gives the weights as they "
+        "are."
     )

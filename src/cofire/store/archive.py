@@ -256,9 +256,19 @@ class Archive:
         return part in self.manifest["parts"] and (self.path / part).is_file()
 
     def write(self, part: str, write: Callable[[Path], object]) -> None:
-        """Write one part and name it in the manifest (``save`` makes that last)."""
+        """Write one part and name it in the manifest (``save`` makes that last).
+
+        A part that is written anew is named no more just before it is replaced, so that a kill
+        before ``save`` leaves it to be made again rather than corrupted.
+        """
         path = self.path / part
-        write_atomically(path, write)
+
+        def write_and_forget(file: Path) -> None:
+            write(file)
+            if self.manifest["parts"].pop(part, None) is not None:
+                self.save()
+
+        write_atomically(path, write_and_forget)
         self.manifest["parts"][part] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
 
     def file(self, part: str) -> Path:
