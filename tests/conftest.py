@@ -42,12 +42,14 @@ def browser() -> Iterator["Browser"]:
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random Llama with its tokenizer, in a folder such as a hub gives."""
     from cofire.data import bundled_concepts
+    from made_once import made_once
     from tiny_models import tiny_model, train_tokenizer
 
-    folder = tmp_path_factory.mktemp("models") / "tiny-llama"
-    tiny_model("llama").save_pretrained(folder)
-    train_tokenizer(text.text for text in bundled_concepts()).save_pretrained(folder)
-    return folder
+    def make(folder: Path) -> None:
+        tiny_model("llama").save_pretrained(folder)
+        train_tokenizer(text.text for text in bundled_concepts()).save_pretrained(folder)
+
+    return made_once(tmp_path_factory, "tiny-llama", make)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """A small run without a model: planted codes over sentences of the bundled corpus."""
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -45,14 +44,15 @@ def planted(
     tokens = token_table([text.text for text in corpus])
     words = np.array([piece.strip().casefold() for piece in tokens.pieces])[tokens.piece]
     labels = np.array([corpus[int(text)].label for text in tokens.text_id])
-    everywhere = Counter(words.tolist())
+    _, word = np.unique(words, return_inverse=True)
+    everywhere = np.bincount(word)
+    long = np.char.str_len(words) > 3
     concepts = corpus.concepts or [None]
     codes = np.zeros((len(tokens), n_features), np.float32)
     for feature in range(n_features - 2):
         concept = concepts[feature % len(concepts)]
-        here = Counter(words[labels == concept].tolist())
-        lift = np.array([here[word] / everywhere[word] for word in words])
-        typical = (lift > 0.75) & (labels == concept) & (np.char.str_len(words) > 3)
+        lift = (np.bincount(word[labels == concept], minlength=len(everywhere)) / everywhere)[word]
+        typical = (lift > 0.75) & (labels == concept) & long
         fires = typical & (rng.random(len(words)) < rng.choice([0.1, 0.3, 0.6, 0.9]))
         codes[fires, feature] = rng.gamma(3.0, 1.0, int(fires.sum()))
         faint = rng.random(len(words)) < 0.02

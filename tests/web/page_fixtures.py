@@ -10,6 +10,7 @@ from open_pages import desk, visit
 
 from cofire.store import Run
 from hostile_text import hostile_run_at
+from made_once import made_once
 from sample_run import make_run
 
 __all__ = ["desk", "explorer", "planted", "visit"]
@@ -20,7 +21,11 @@ _STORED_PATH = Path(__file__).parents[1] / "archives" / "path-v1"
 @pytest.fixture(scope="session")
 def planted(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Two layers of 240 planted features, promoted tokens among what is known of them."""
-    return make_run(tmp_path_factory.mktemp("planted") / "planted", n_features=240)
+
+    def make(folder: Path) -> None:
+        make_run(folder / "planted", n_features=240)
+
+    return Run.open(made_once(tmp_path_factory, "planted", make) / "planted")
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from stored_results import add_results, make_lone_results
 from cofire import jobs
 from cofire.config import FitConfig
 from cofire.store import Run
+from made_once import made_once
 
 __all__ = ["alone", "copied", "server", "stored", "studied"]
 
@@ -18,19 +19,23 @@ __all__ = ["alone", "copied", "server", "stored", "studied"]
 @pytest.fixture(scope="session")
 def stored(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Two layers of eight features, fitted on 300 bundled sentences."""
-    return jobs.fit(
-        FitConfig(
-            model=str(tiny_folder),
-            layers="0,2",
-            limit=300,
-            output=tmp_path_factory.mktemp("runs") / "tiny",
-            n_components=8,
-            sparsity=0.1,
-            max_iter=20,
-            tol=1e-2,
-            device="cpu",
+
+    def make(folder: Path) -> None:
+        jobs.fit(
+            FitConfig(
+                model=str(tiny_folder),
+                layers="0,2",
+                limit=300,
+                output=folder / "tiny",
+                n_components=8,
+                sparsity=0.1,
+                max_iter=20,
+                tol=1e-2,
+                device="cpu",
+            )
         )
-    )
+
+    return Run.open(made_once(tmp_path_factory, "stored", make) / "tiny")
 
 
 @pytest.fixture
@@ -50,12 +55,20 @@ def server(stored: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Se
 @pytest.fixture(scope="session")
 def studied(stored: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """The run with results of other commands."""
-    run = Run.open(shutil.copytree(stored.path, tmp_path_factory.mktemp("studied") / "tiny"))
-    add_results(run)
-    return Run.open(run.path)
+
+    def make(folder: Path) -> None:
+        add_results(Run.open(shutil.copytree(stored.path, folder / "tiny")))
+
+    return Run.open(made_once(tmp_path_factory, "studied", make) / "tiny")
 
 
 @pytest.fixture(scope="session")
 def alone(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Results with folders of their own: weights, a comparison, and both half done."""
-    return make_lone_results(tiny_folder, tmp_path_factory.mktemp("alone"))
+
+    def make(folder: Path) -> None:
+        made = make_lone_results(tiny_folder, folder)
+        (folder / "made.txt").write_text("\n".join(path.name for path in made))
+
+    folder = made_once(tmp_path_factory, "alone", make)
+    return [folder / name for name in (folder / "made.txt").read_text().split()]
