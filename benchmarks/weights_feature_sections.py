@@ -31,12 +31,13 @@ def features(heads: Sequence[HeadRecord]) -> str:
         [
             "## 3. Do components recover the structure that feature dictionaries find?",
             f"{source.features} SNMF features of the MLP of each layer (`cofire fit` on the "
-            "bundled sentences), carried into the stream: those of the layer before for what is "
-            "read, of the same layer for what is written. A component matches when its largest "
-            "|cosine| is beyond three nulls (random directions of the stream, of the head's "
-            "subspace, and features mixed among themselves, which keeps their span and their "
-            f"outlier channels), at most {LEVEL:.0%} false by Benjamini & Hochberg within a head. "
-            "NMF parts are compared by magnitudes against the last null.",
+            "bundled sentences), carried into the stream: those of the layer before for what is"
+            " read (none for the first layer), of the same layer for what is written. A "
+            "component matches when its largest |cosine| is beyond three nulls (random "
+            "directions of the stream, of the head's subspace, and features mixed among "
+            "themselves, which keeps their span and their outlier channels), at most "
+            f"{LEVEL:.0%} false by Benjamini & Hochberg within a head. NMF parts are compared by"
+            " magnitudes against the last null.",
             table(
                 [
                     "side",

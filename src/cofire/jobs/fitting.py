@@ -281,6 +281,7 @@ def _report_sweep(advance: Advance) -> Callable[[SweepRecord], None]:
     def report(record: SweepRecord) -> None:
         # How sparse the atoms are is a setting; how sparse the codes are is found out.
         density = {"non-zero codes": f"{record.code_density:.1%}"}
-        advance(1, loss=f"{record.relative_loss:.4f}", **density, phase=record.phase)
+        sweeps = int(record.phase != "final")  # which solves for the codes alone
+        advance(sweeps, loss=f"{record.relative_loss:.4f}", **density, phase=record.phase)
 
     return report
