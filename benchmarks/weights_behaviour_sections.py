@@ -94,7 +94,7 @@ def neighbours(study: Study) -> str:
         [
             "B09 alignment: reads what it writes",
             *range_of([a.value for a in aligned]),
-            number(float(np.mean([a.mean for a in aligned]))),
+            number(float(np.mean([a.mean for a in aligned]))) if aligned else "–",
         ],
     ]
     return "\n\n".join(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import nnls
 
 from cofire import active_set
-from cofire.active_set import finish_codes
+from cofire.active_set import finish_codes, wide_gram
 from cofire.code_descent import _descend_in_operations, descend_codes
 from cofire.code_kernel import descend_block
 from cofire.errors import ConvergenceWarning, InputError
@@ -151,6 +151,17 @@ def test_warns_of_rows_that_are_given_up(monkeypatch):
         nonnegative_codes(X, D, tol=1e-14, max_rounds=1)
 
 
+def test_rows_made_of_dependent_atoms_are_finished_in_float32():
+    """Systems of the codes in use are nearly singular here; rounding must not break them."""
+    generator = torch.Generator().manual_seed(2)
+    D = torch.randn(300, 32, generator=generator)
+    X = torch.rand(50, 300, generator=generator) @ D
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        codes = nonnegative_codes(X, D, penalty=0.01)
+    assert float(kkt_residual(X, D, codes, penalty=0.01).max()) < 2 * DEFAULT_TOL
+
+
 @pytest.mark.parametrize(("channels", "features"), [(6, 60), (16, 256), (24, 1600)])
 @pytest.mark.parametrize("penalty", [0.0, 0.1, 1.0])
 def test_is_exact_with_many_more_atoms_than_channels(channels, features, penalty):
@@ -169,7 +180,7 @@ def test_the_finish_from_nothing_agrees_with_scipy():
     unit = D / D.norm(dim=1, keepdim=True)
     start = torch.zeros(25, 12)
     codes, given_up = finish_codes(
-        start.to(X.dtype), unit @ X.T, unit @ unit.T, torch.full((12,), 1e-9), most=30
+        start.to(X.dtype), unit @ X.T, wide_gram(unit), torch.full((12,), 1e-9), most=30
     )
     assert given_up == 0
     for row, code in zip(X, codes.T, strict=True):

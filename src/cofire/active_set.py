@@ -18,6 +18,16 @@ _SYSTEM_BYTES = 64 * 2**20  # of the systems solved at a time
 _ZERO = 1e-14  # of the largest code of the row
 
 
+def wide_gram(unit: Float[Tensor, "features channels"]) -> Float[Tensor, "features features"]:
+    """H = D D^T of unit atoms in float64, where a device has it, else on the CPU.
+
+    In float32 its rounding would be larger than the ridge: of atoms that depend on one another it
+    would not be positive.
+    """
+    wide = unit.to("cpu" if unit.device.type == "mps" else unit.device).double()
+    return wide @ wide.T
+
+
 def finish_codes(
     codes: Float[Tensor, "features rows"],
     target: Float[Tensor, "features rows"],
@@ -29,9 +39,9 @@ def finish_codes(
     """Minimise ½ c H c - w c over c >= 0 for every row, from codes that are nearly right.
 
     Args:
-        codes: where to start, C^T >= 0; only which of them are above zero matters in the end.
+        codes: where to start, C^T >= 0.
         target: W = D X^T - penalty, for atoms of unit norm (or zero).
-        gram: H = D D^T.
+        gram: ``wide_gram`` of the atoms.
         tolerance: how far below zero the gradient of an unused code may be.
         most: codes a row starts from at most, the largest; the channels, as more atoms than that
             depend on one another.
@@ -39,68 +49,77 @@ def finish_codes(
     Returns:
         New codes, and how many rows were given up after 1,000 steps.
     """
-    device = torch.device("cpu") if codes.device.type == "mps" else codes.device
-    start, goal, products, limits = (
-        part.to(device, torch.float64) for part in (codes, target, gram, tolerance)
-    )
-    if most < len(start):
-        largest = start.topk(most, dim=0)
-        start = torch.zeros_like(start).scatter_(0, largest.indices, largest.values)
-    widest = max(1, int((start > 0).sum(dim=0).max())) + _NEW_A_STEP
-    at_once = max(1, _SYSTEM_BYTES // (8 * widest**2))
-    solved, given_up = torch.empty_like(start), 0
-    for first in range(0, start.shape[1], at_once):
-        rows = slice(first, first + at_once)
-        given_up += _finish(start[:, rows], goal[:, rows], products, limits[rows], solved[:, rows])
-    return solved.to(codes.dtype).to(codes.device), given_up
-
-
-def _finish(codes: Tensor, goal: Tensor, gram: Tensor, tolerance: Tensor, solved: Tensor) -> int:
-    """``finish_codes`` for some rows, into ``solved``; returns how many were given up."""
-    used = codes > 0
-    most_new = torch.full_like(tolerance, _NEW_A_STEP)
-    left = torch.arange(codes.shape[1], device=codes.device)
-    rank = torch.arange(min(_NEW_A_STEP, len(codes)), device=codes.device)[:, None]
+    goal, limit = target.to(gram.device).double(), tolerance.to(gram.device).double()
+    now = codes.to(gram.device).double()
+    if most < len(now):
+        largest = now.topk(most, dim=0)
+        now = torch.zeros_like(now).scatter_(0, largest.indices, largest.values)
+    used = now > 0
+    solved = now.clone()
+    left = torch.arange(now.shape[1], device=now.device)
+    # A newcomer may push others out at once. Fewer then come in, for that row from there on: one
+    # alone always grows (Lawson & Hanson 1974, 23.17), so that this ends.
+    newcomers = torch.full_like(limit, _NEW_A_STEP)
+    rank = torch.arange(min(_NEW_A_STEP, len(now)), device=now.device)[:, None]
     for _ in range(_MOST_STEPS):
         best = _solve_used(used, goal, gram)
-        # A code that came in with others may be pushed out again at once; with fewer newcomers
-        # this ends, as one alone always grows (Lawson & Hanson 1974, 23.17).
-        pushed_out = used & (best <= 0) & (codes <= 0)
-        stuck = pushed_out.any(dim=0)
-        most_new = torch.where(stuck, (most_new // 2).clamp_(min=1), most_new)
-        falling = used & (best <= 0)
-        room = torch.where(falling, codes / (codes - best).clamp_(min=1e-300), torch.inf)
-        step = room.amin(dim=0).clamp_(max=1).masked_fill_(stuck, 0)
-        whole = step >= 1
-        codes = torch.where(whole, best, (codes + step * (best - codes)).clamp_(min=0))
-        gone = falling & (codes <= _ZERO * codes.amax(dim=0))
-        gone = torch.where(stuck, pushed_out, gone)
-        codes.masked_fill_(gone, 0)
-        used &= ~gone
+        now, used, arrived, stuck = _move(now, best, used)
+        newcomers = torch.where(stuck, (newcomers // 2).clamp_(min=1), newcomers)
 
-        gradient = (gram @ codes).sub_(goal).masked_fill_(used, torch.inf)
+        gradient = (gram @ now).sub_(goal).masked_fill_(used, torch.inf)
         lowest = gradient.topk(len(rank), dim=0, largest=False)
-        wanted = (lowest.values < -tolerance) & (rank < most_new) & whole
-        done = whole & ~wanted[0]
-        solved[:, left[done]] = codes[:, done]
+        wanted = (lowest.values < -limit) & (rank < newcomers) & arrived
+        done = arrived & ~wanted[0]
         used.scatter_(0, lowest.indices, used.gather(0, lowest.indices) | wanted)
         if bool(done.any()):
-            left, tolerance, most_new = left[~done], tolerance[~done], most_new[~done]
-            codes, goal, used = codes[:, ~done], goal[:, ~done], used[:, ~done]
+            solved[:, left[done]] = now[:, done]
+            left, limit, newcomers = left[~done], limit[~done], newcomers[~done]
+            now, goal, used = now[:, ~done], goal[:, ~done], used[:, ~done]
         if len(left) == 0:
-            return 0
-    solved[:, left] = codes
-    return len(left)
+            break
+    solved[:, left] = now
+    return solved.to(codes.dtype).to(codes.device), len(left)
 
 
-def _solve_used(used: Bool[Tensor, "features rows"], goal: Tensor, gram: Tensor) -> Tensor:
+def _move(
+    now: Float[Tensor, "features rows"],
+    best: Float[Tensor, "features rows"],
+    used: Bool[Tensor, "features rows"],
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Go towards the best codes of those in use, until the first of them reaches zero.
+
+    Returns:
+        New codes, which are in use, which rows arrived, and which are stuck: those where a code
+        that is zero would fall, so that it only goes out of use.
+    """
+    falling = used & (best <= 0)
+    at_zero = falling & (now <= 0)
+    stuck = at_zero.any(dim=0)
+    room = torch.where(falling, now / (now - best).clamp_(min=1e-300), torch.inf)
+    step = room.amin(dim=0).clamp_(max=1).masked_fill_(stuck, 0)
+    arrived = step >= 1
+    moved = torch.where(arrived, best, (now + step * (best - now)).clamp_(min=0))
+    emptied = falling & (moved <= _ZERO * moved.amax(dim=0))
+    out = torch.where(stuck, at_zero, emptied)
+    return moved.masked_fill_(out, 0), used & ~out, arrived, stuck
+
+
+def _solve_used(
+    used: Bool[Tensor, "features rows"], goal: Tensor, gram: Tensor
+) -> Float[Tensor, "features rows"]:
     """Codes that solve the equations of those in use; the others are zero."""
     widest = max(1, int(used.sum(dim=0).max()))
     index = used.to(torch.uint8).topk(widest, dim=0).indices.T
     held = used.T.gather(1, index)
-    system = gram[index[:, :, None], index[:, None, :]]
-    system = torch.where(held[:, :, None] & held[:, None, :], system, 0.0)
-    system.diagonal(dim1=1, dim2=2).add_((~held).double()).add_(_RIDGE)
-    factor, _ = torch.linalg.cholesky_ex(system)
-    solution = torch.cholesky_solve((goal.T.gather(1, index) * held)[:, :, None], factor)[:, :, 0]
+    wanted = goal.T.gather(1, index) * held
+    solution = torch.empty_like(wanted)
+    at_once = max(1, _SYSTEM_BYTES // (8 * widest**2))
+    for start in range(0, len(index), at_once):
+        rows = slice(start, start + at_once)
+        of, here = index[rows], held[rows]
+        system = gram[of[:, :, None], of[:, None, :]]
+        system.mul_((here[:, :, None] & here[:, None, :]).double())
+        system.diagonal(dim1=1, dim2=2).add_((~here).double()).add_(_RIDGE)
+        factor = torch.linalg.cholesky(system)
+        solution[rows] = torch.cholesky_solve(wanted[rows][:, :, None], factor)[:, :, 0]
     return torch.zeros_like(goal).scatter_(0, index.T, (solution * held).T)

@@ -27,10 +27,12 @@ once that move is within rounding of the row's largest code.
 """
 
 import warnings
+from collections.abc import Callable
+from functools import cache, partial
 
 import torch
 
-from cofire.active_set import finish_codes
+from cofire.active_set import finish_codes, wide_gram
 from cofire.code_descent import descend_codes, solve_few, unit_atoms
 from cofire.errors import ConvergenceWarning, InputError
 from cofire.threads import side_by_side, single_threaded, workers_for
@@ -107,11 +109,17 @@ def nonnegative_codes(
         batch_rows = several if X.device.type == "cpu" else len(X)
     codes = torch.empty(X.shape[0], D.shape[0], dtype=dtype, device=X.device)
 
+    @cache  # rows seldom need it, and all batches the same
+    def wide() -> Tensor:
+        return wide_gram(unit)
+
+    finish = partial(_finish, wide=wide, tol=tol, n_channels=D.shape[1])
+
     def encode(worker: int, start: int) -> None:
         batch = X[start : start + batch_rows].to(dtype)
         scale = torch.linalg.vector_norm(batch, dim=1)
         target = unit @ batch.T - penalty * scaling
-        solved = _solve(target, gram, scale, tol, max_rounds, D.shape[1])
+        solved = _solve(target, gram, scale, tol, max_rounds, finish)
         if max_active is not None and max_active < len(D):
             largest = solved.topk(max_active, dim=0).indices
             solved = solve_few(
@@ -126,14 +134,20 @@ def nonnegative_codes(
 
 
 def _solve(
-    target: Tensor, gram: Tensor, scale: Tensor, tol: float, max_rounds: int, n_channels: int
+    target: Tensor,
+    gram: Tensor,
+    scale: Tensor,
+    tol: float,
+    max_rounds: int,
+    finish: Callable[[Tensor, Tensor, Tensor], Tensor],
 ) -> Float[Tensor, "features rows"]:
     """Rounds of coordinate descent and a Newton step, until every row is done.
 
     Coordinate descent finds which codes are zero but polishes the others slowly when atoms
     overlap; the Newton step solves for the others at once. Of thousands of features a row uses few:
     there a round is only about those in use and those that should be, and one product over all
-    tells which should (an active-set method). Finished rows leave the batch.
+    tells which should (an active-set method). Finished rows leave the batch; what is open at the
+    end, ``finish`` solves, from codes, target and scale.
     """
     codes = torch.zeros_like(target)
     left = torch.arange(target.shape[1], device=target.device)
@@ -159,16 +173,31 @@ def _solve(
             gradient = gradient[:, open_rows]
         if len(left) == 0:
             return codes
+    codes[:, left] = finish(active, target, scale)
+    return codes
+
+
+def _finish(
+    codes: Tensor,
+    target: Tensor,
+    scale: Tensor,
+    *,
+    wide: Callable[[], Tensor],
+    tol: float,
+    n_channels: int,
+) -> Float[Tensor, "features rows"]:
+    """Solve rows by the active-set method; says how many it had to give up."""
     limits = _FINISHED_SHARE * tol * scale
-    codes[:, left], given_up = finish_codes(active, target, gram, limits, most=n_channels)
+    solved, given_up = finish_codes(codes, target, wide(), limits, most=n_channels)
     if given_up:
         warnings.warn(
-            f"{given_up} of {codes.shape[1]} rows did not reach the tolerance {tol:g} of "
-            "nonnegative least squares; their codes are close to the optimum. Raise tol.",
+            f"{given_up} of {codes.shape[1]} rows that were left did not reach the tolerance "
+            f"{tol:g} of nonnegative least squares; their codes are close to the optimum. Raise "
+            "tol.",
             ConvergenceWarning,
             stacklevel=3,
         )
-    return codes
+    return solved
 
 
 def _few_features(

@@ -142,6 +142,11 @@ def test_atoms_to_start_from(planted):
     assert (cosines > 0.95).all()
 
 
+def test_atoms_to_start_from_may_be_narrow_or_learned(planted):
+    for atoms in (planted.atoms.bfloat16(), planted.atoms.clone().requires_grad_()):
+        assert SemiNMF(10, sparsity=0.05, init=atoms).fit(planted.X).stop_reason_ == "converged"
+
+
 @pytest.mark.parametrize("solver", ["bcd", "pgd"])
 @pytest.mark.parametrize("unit", [1e-30, 1e30])
 def test_atoms_of_any_unit_are_the_same_start(planted, solver, unit):

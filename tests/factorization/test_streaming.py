@@ -95,6 +95,10 @@ def test_settings_changed_on_the_way_are_refused(stream):
     with pytest.raises(InputError, match="and sparsity, max_active changed since"):
         snmf.partial_fit(stream.X[1000:2000])
     assert np.array_equal(snmf.components_, before)
+    snmf.set_params(sparsity=0.05, max_active=None, dtype="float64")
+    with pytest.raises(InputError, match="and dtype changed since"):
+        snmf.partial_fit(stream.X[1000:2000])
+    snmf.set_params(dtype="float32")
     snmf.set_params(sparsity=0.05, max_active=None, tol=0.1).partial_fit(stream.X[1000:2000])
     snmf.set_params(sparsity=0.2).fit(stream.X[:1000]).partial_fit(stream.X[1000:2000])
     assert (np.count_nonzero(snmf.components_, axis=1) > 6).all()

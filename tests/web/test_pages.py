@@ -96,6 +96,8 @@ def test_an_unknown_address_says_so(desk: PageVisit) -> None:
         expect(page.get_by_role("alert").first).to_be_visible()
     page.evaluate("history.pushState(null, '', '/nowhere'); dispatchEvent(new Event('popstate'))")
     expect(page.locator("h1")).to_have_text("No such page")
+    page = desk.open("/nor/here")
+    expect(page.locator("h1")).to_have_text("No such page")
     page.get_by_role("link", name="All runs").click()
     expect(page.locator("h1")).to_have_text("Runs")
 

@@ -308,7 +308,8 @@ class OpenCheckpoint:
 
 def fingerprint(values: Tensor) -> str:
     """A name for some values, by which other values are told apart."""
-    return hashlib.sha256(values.cpu().numpy().tobytes()).hexdigest()[:16]
+    wide = values.detach().cpu().double()  # numpy has no bfloat16
+    return hashlib.sha256(str(tuple(wide.shape)).encode() + wide.numpy().tobytes()).hexdigest()[:16]
 
 
 def _write_blocks(blocks: CodeBlocks, path: Path) -> list[list[Any]]:

@@ -11,6 +11,7 @@ from sklearn.utils import check_random_state
 
 from cofire.errors import InputError
 from cofire.factorization.bcd import BlockCoordinateDescent
+from cofire.factorization.checkpoint import fingerprint
 from cofire.factorization.data import DataMatrix
 from cofire.factorization.initialization import STARTS
 from cofire.factorization.mu import MultiplicativeUpdates
@@ -101,7 +102,7 @@ def chosen_start(
         if init not in STARTS:
             raise InputError(f"Unknown init {init!r}; use one of {', '.join(STARTS)}, or an array.")
         return init
-    atoms = given_atoms(init).to(data.device, data.compute_dtype)
+    atoms = given_atoms(init).detach().cpu().double()
     if atoms.ndim != 2 or atoms.shape[1] != data.n_channels or len(atoms) > n_components:
         raise InputError(
             f"init must be atoms of shape ({n_components}, {data.n_channels}), [features "
@@ -113,7 +114,7 @@ def chosen_start(
         raise InputError("init holds no atoms; leave it out to let the solver choose a start.")
     # Powers of two change no digit and keep squares of any unit within the number type.
     exponents = torch.frexp(atoms.abs().amax(dim=1, keepdim=True)).exponent
-    return torch.ldexp(atoms, -exponents)
+    return torch.ldexp(atoms, -exponents).to(data.compute_dtype).to(data.device)
 
 
 def given_atoms(init: np.ndarray | Tensor) -> Tensor:
@@ -131,33 +132,41 @@ def given_atoms(init: np.ndarray | Tensor) -> Tensor:
         ) from error
 
 
+def named_start(init: str | np.ndarray | Tensor | None) -> str | None:
+    """What tells a start from others: its name, or a fingerprint of the caller's atoms."""
+    return init if init is None or isinstance(init, str) else fingerprint(given_atoms(init))
+
+
 def check_agreement(ranks: Ranks, settings: Mapping[str, object]) -> None:
     """Refuse processes of one fit that were not given the same settings.
 
     Args:
         ranks: the processes.
-        settings: what all must agree on, by name; told apart by their ``repr``.
+        settings: what all must agree on, by name.
 
     Raises:
         InputError: in all of them, naming the settings that differ and what this process has.
     """
-    if ranks.size == 1:
+    told_apart = {
+        name: float(value) if isinstance(value, Real) else repr(value)
+        for name, value in settings.items()
+    }
+    if len(set(ranks.gather(_number_of(str(told_apart))))) == 1:
         return
     differing = []
-    for name, value in settings.items():
-        if len(set(ranks.gather(_number_of(repr(value))))) == 1:
+    for name, value in told_apart.items():
+        if len(set(ranks.gather(_number_of(str(value))))) == 1:
             continue
-        values = ranks.gather(float(value) if isinstance(value, Real) else math.nan)
+        values = ranks.gather(value if isinstance(value, float) else math.nan)
         if any(map(math.isnan, values)):
-            differing.append(f"{name} ({value!r} in process {ranks.rank})")
+            differing.append(f"{name} ({settings[name]!r} in process {ranks.rank})")
         else:
             listed = ", ".join(f"{number:g}" for number in values)
             differing.append(f"{name} ({listed} in order of rank)")
-    if differing:
-        raise InputError(
-            f"The processes of this fit disagree on {', '.join(differing)}; give all of them rows "
-            "of the same site and the same settings."
-        )
+    raise InputError(
+        f"The processes of this fit disagree on {', '.join(differing)}; give all of them rows of "
+        "the same site and the same settings."
+    )
 
 
 def _number_of(text: str) -> float:

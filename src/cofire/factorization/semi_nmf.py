@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from cofire.device import resolve_device
 from cofire.errors import ConvergenceWarning, InputError
-from cofire.factorization.checkpoint import Checkpoint, fingerprint
+from cofire.factorization.checkpoint import Checkpoint
 from cofire.factorization.code_blocks import stacked
 from cofire.factorization.constraints import kept_entries
 from cofire.factorization.data import DataMatrix, Tile
@@ -24,8 +24,8 @@ from cofire.factorization.parameters import (
     check_parameters,
     check_rows,
     chosen_start,
-    given_atoms,
     named_solver,
+    named_start,
     seeded_generator,
 )
 from cofire.factorization.solver import Factors, Problem, Solver, StopReason
@@ -100,7 +100,7 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         n_iter_: sweeps over the data (batches for ``partial_fit``).
         reconstruction_err_: ||X - C D||, the Frobenius norm, for the codes of the fit.
         relative_loss_: ||X - C D||^2 / ||X||^2.
-        stop_reason_: ``converged``, ``exact``, ``patience``, ``max_iter``, ``interrupted``,
+        stop_reason_: ``converged``, ``exact``, ``patience``, ``max_iter``, ``interrupted``
             or ``streaming``.
         history_: a ``SweepRecord`` for every sweep, with its phase.
         objective_: ``record.objective`` of ``history_`` as an array.
@@ -242,9 +242,9 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         if self.distributed:
             raise InputError("partial_fit runs in one process; leave distributed out, or use fit.")
         settings = self._settings(solver)
-        before = settings if stream is None else self._fitted_with
+        before = getattr(self, "_fitted_with", settings)
         changed = [name for name, value in settings.items() if before[name] != value]
-        if changed:
+        if stream is not None and changed:
             raise InputError(
                 f"partial_fit goes on with the settings it began with, and {', '.join(changed)} "
                 "changed since; set them back, call fit, or begin with a new SemiNMF."
@@ -287,17 +287,15 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             raise InputError("sample_weight cannot be used with distributed=True; leave it out.")
         settings = self._settings(solver)
         init = self._beginning()
-        alike = {
-            **settings,
-            "init": init
-            if init is None or isinstance(init, str)
-            else fingerprint(given_atoms(init)),
-            "max_iter": self.max_iter,
-            "tol": self.tol,
-            "checkpoint": self.checkpoint is not None,
-            "dtype": storage_dtype(self.dtype),
-        }
-        check_agreement(ranks, alike)
+        if ranks.size > 1:
+            alike = {
+                **settings,
+                "init": named_start(init),
+                "max_iter": self.max_iter,
+                "tol": self.tol,
+                "checkpoint": self.checkpoint is not None,
+            }
+            check_agreement(ranks, alike)
         data = self._prepared(
             X,
             reset=True,
@@ -308,15 +306,15 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         check_rows(self.n_components, data)
         history = History(data.squared_norm, self._notify)
         problem = self._problem(solver, data, init, self.max_iter, history)
-        self._began_at, self._fitted_with = init, settings
         with single_threaded(data.device, problem.work):
             factors = solver.solve(problem, history)
+        self._began_at, self._fitted_with = init, settings
         self._remember_offset(data)
         self._remember(Stream.after(factors, problem))
         self._conclude(factors.loss, data, factors.n_iter, factors.stop_reason, history.records)
         if factors.stop_reason == "max_iter":
             warnings.warn(
-                f"SemiNMF stopped after {factors.n_iter} sweeps ({factors.stop_reason}) before it "
+                f"SemiNMF stopped after {factors.n_iter} sweeps (max_iter) before it "
                 "converged; the best factors so far are kept. Raise max_iter or tol.",
                 ConvergenceWarning,
                 stacklevel=3,
@@ -338,12 +336,11 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         limit = solver.default_max_iter if max_iter is None else max_iter
         tol = solver.default_tol if self.tol is None else self.tol
         opened = None
-        if self.checkpoint is not None and history is not None:
-            where = self.checkpoint
-            where = where if isinstance(where, Checkpoint) else Checkpoint(where)
+        where = self._kept_at()
+        if where is not None and history is not None:
             settings = {
                 **self._settings(solver),
-                "init": start if isinstance(start, str) else fingerprint(start),
+                "init": named_start(start),
                 # None draws another seed each time; the saved generator goes on all the same.
                 "random_state": None if self.random_state is None else generator.initial_seed(),
                 "rows": data.total_rows,
@@ -382,17 +379,23 @@ class SemiNMF(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             "code_penalty": self._penalty(solver),
             "max_active": self.max_active,
             "center": self.center,
+            "dtype": str(storage_dtype(self.dtype)),
         }
 
     def _beginning(self) -> str | np.ndarray | Tensor | None:
         """What to begin with: ``init``, or for a warm start the atoms of the last fit.
 
-        Where that was interrupted and its state kept, it goes on from where it began.
+        Where that was interrupted and its state is on disk, it goes on from where it began.
         """
         if not (self.warm_start and hasattr(self, "components_")):
             return self.init
-        goes_on = self.checkpoint is not None and self.stop_reason_ == "interrupted"
+        kept = self._kept_at()
+        goes_on = self.stop_reason_ == "interrupted" and kept is not None and kept.present()
         return self._began_at if goes_on else self.components_
+
+    def _kept_at(self) -> Checkpoint | None:
+        where = self.checkpoint
+        return where if where is None or isinstance(where, Checkpoint) else Checkpoint(where)
 
     def _penalty(self, solver: Solver) -> float:
         return solver.default_code_penalty if self.code_penalty is None else self.code_penalty

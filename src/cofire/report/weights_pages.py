@@ -206,7 +206,8 @@ def _figures(head: HeadRecord) -> list[tuple[str, AgainstNull, str]]:
         ("Relative error of SVD", spectrum.error, "B08"),
     ]
     if head.self_alignment is not None:
-        found.append(("Reads what it writes", head.self_alignment, "B09"))
+        what = "Reads what it writes" if head.matrix == "ov" else "Queries and keys look alike"
+        found.append((what, head.self_alignment, "B09"))
     if head.copying is not None:
         found.insert(0, ("Copying score", head.copying, "Elhage et al. 2021"))
     if ica is not None:

@@ -263,12 +263,20 @@ class Archive:
         """
         path = self.path / part
 
+        before = self.manifest["parts"].get(part)
+
         def write_and_forget(file: Path) -> None:
             write(file)
             if self.manifest["parts"].pop(part, None) is not None:
                 self.save()
 
-        write_atomically(path, write_and_forget)
+        try:
+            write_atomically(path, write_and_forget)
+        except BaseException:
+            if before is not None and part not in self.manifest["parts"]:
+                self.manifest["parts"][part] = before
+                self.save()
+            raise
         self.manifest["parts"][part] = {"sha256": sha256_of(path), "bytes": path.stat().st_size}
 
     def file(self, part: str) -> Path:

@@ -30,6 +30,12 @@ _FOLDER = Path(str(files("cofire.web"))) / "static"
 _SHARED = Path(str(files("cofire.report"))) / "assets"  # what reports are made of too
 
 
+def the_page(status: int = 200) -> Response:
+    """The one HTML file; its script reads the address."""
+    headers = {"Cache-Control": "no-cache"}
+    return FileResponse(_FOLDER / "index.html", status, headers)
+
+
 def add_pages(app: FastAPI) -> None:
     """Serve the page under every page address, and what it loads under ``/static``.
 
@@ -37,7 +43,7 @@ def add_pages(app: FastAPI) -> None:
     """
 
     async def page(_request: Request) -> Response:
-        return FileResponse(_FOLDER / "index.html", headers={"Cache-Control": "no-cache"})
+        return the_page()
 
     for path in PAGES:
         app.add_route(path, page, methods=["GET", "HEAD"], include_in_schema=False)

@@ -1,13 +1,14 @@
-"""Errors as answers: always JSON, always one sentence."""
+"""Errors as answers: JSON with one sentence; a browser at a wrong address gets a page."""
 
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from cofire.errors import CofireError, DataError, InputError, ModelError, StoreError
+from cofire.web.pages import the_page
 from cofire.web.records import Problem
 from cofire.web.refusals import BusyError, NoModelError, UnknownError, UnreadableError
 
@@ -72,9 +73,11 @@ async def _invalid(_request: Request, error: Exception) -> JSONResponse:
     return problem(422, f"{place or 'The request'}: {said}.")
 
 
-async def _refused(_request: Request, error: Exception) -> JSONResponse:
+async def _refused(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
+    if error.status_code == 404 and "text/html" in request.headers.get("accept", ""):
+        return the_page(404)  # whose script says that there is no such page
     answer = problem(error.status_code, _TOLD.get(error.status_code, str(error.detail)))
     answer.headers.update(error.headers or {})
     return answer

@@ -285,7 +285,7 @@ def self_alignment(matrix: LowRankMatrix) -> float:
         (0.0, 1.0)
     """
     if matrix.shape[0] != matrix.shape[1]:
-        raise InputError(f"Only a square matrix reads what it writes; got {matrix.shape}.")
+        raise InputError(f"Only a square matrix can be aligned with itself; got {matrix.shape}.")
     left, right = matrix.left.double(), matrix.right.double()
     reads, meets, writes = left.T @ left, right @ left, right @ right.T
     squares = float((reads @ meets * (meets @ writes)).sum())
