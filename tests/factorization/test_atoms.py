@@ -5,13 +5,16 @@ from itertools import combinations
 import pytest
 import torch
 
+from cofire.factorization import atoms
 from cofire.factorization.atoms import descend_atoms
+from cofire.factorization.constraints import keep_largest
 
 KEPT = 2
 
 
-@pytest.fixture
-def problem():
+@pytest.fixture(params=["compiled", "operations"])
+def problem(request, monkeypatch):
+    monkeypatch.setattr(atoms, "_SPARSE_SHARE", 1.0 if request.param == "compiled" else 0.0)
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(30, 6, generator=generator, dtype=torch.float64)
     C = torch.rand(30, 3, generator=generator, dtype=torch.float64)
@@ -67,6 +70,38 @@ def test_on_the_sphere_no_other_unit_atom_is_better(problem):
         rival[2, index] = torch.randn(KEPT, generator=generator, dtype=D.dtype)
         rival[2] /= rival[2].norm()
         assert loss(X, C, rival) >= best - 1e-9
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("unit_norm", [False, True])
+def test_compiled_atoms_are_those_of_the_operations(monkeypatch, dtype, unit_norm):
+    generator = torch.Generator().manual_seed(2)
+    X = torch.randn(400, 150, generator=generator, dtype=dtype)
+    C = torch.rand(400, 40, generator=generator, dtype=dtype)
+    C[:, 7] = 0  # dead: left as it is
+    kept = torch.randint(1, 12, (40,), generator=generator)
+    start = keep_largest(torch.randn(40, 150, generator=generator, dtype=dtype), 12)
+    start[3] = 0
+    found = []
+    for share in (0.0, 1.0):
+        monkeypatch.setattr(atoms, "_SPARSE_SHARE", share)
+        D = start.clone()
+        descend_atoms(D, C.T @ X, C.T @ C, kept=kept, sweeps=3, unit_norm=unit_norm)
+        found.append(D)
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-5)
+    assert torch.equal(found[1][7], start[7])
+    alive = torch.arange(40) != 7
+    assert torch.equal(found[1].count_nonzero(dim=1)[alive], kept[alive])
+
+
+def test_of_equal_entries_the_first_are_kept(monkeypatch):
+    monkeypatch.setattr(atoms, "_SPARSE_SHARE", 1.0)
+    D = torch.zeros(1, 6)
+    descend_atoms(
+        D, torch.tensor([[2.0, -2.0, 1.0, 2.0, 2.0, 0.0]]), torch.ones(1, 1),
+        kept=torch.tensor([3]), sweeps=2, unit_norm=False,
+    )  # fmt: skip
+    assert D.tolist() == [[2.0, -2.0, 0.0, 2.0, 0.0, 0.0]]
 
 
 def test_at_rest_every_atom_is_its_own_best_answer(problem):

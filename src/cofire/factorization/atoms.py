@@ -17,10 +17,13 @@ Sources: Gillis & Kumar, arXiv:1410.7220 (block coordinate descent for semi-NMF)
 
 import torch
 
+from cofire.factorization.atom_kernel import descend_sparse_atoms
 from cofire.threads import single_threaded
 from cofire.types import AtomMatrix, Float, Int, Tensor
 
 _BLOCK = 32
+# Up to this share of the channels entry by entry beats products of whole atoms on CPUs.
+_SPARSE_SHARE = 0.1
 # An atom is left alone when its codes carry less than this part of the largest code energy.
 DEAD_ENERGY = 1e-10
 
@@ -47,6 +50,19 @@ def descend_atoms(
     """
     energy, room = gram.diagonal().tolist(), kept.tolist()
     floor = DEAD_ENERGY * max(energy)
+    most = max(*room, int(atoms.count_nonzero(dim=1).max()))
+    if atoms.device.type == "cpu" and most <= _SPARSE_SHARE * atoms.shape[1]:
+        descend_sparse_atoms(
+            atoms,
+            cross,
+            gram,
+            kept=kept,
+            most=most,
+            sweeps=sweeps,
+            unit_norm=unit_norm,
+            floor=floor,
+        )
+        return
     with single_threaded(atoms.device):
         for _ in range(sweeps):
             for first in range(0, len(energy), _BLOCK):
