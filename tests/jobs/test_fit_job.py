@@ -293,7 +293,7 @@ def test_ctrl_c_while_features_are_read_loses_no_fit(config, tmp_path):
     again = StopsAt(1000)
     resumed = jobs.fit(config, again)
     other = len(resumed.objective(begun.unfinished[1]))
-    assert 1000 - again.left == 1 + other  # the codes are solved again, and no sweep is
+    assert 1000 - again.left == other - 1  # only the codes are solved again, which is no sweep
     assert not state.exists()
     whole = jobs.fit(config.model_copy(update={"output": tmp_path / "whole"}))
     assert torch.equal(resumed.dictionary(site).atoms, whole.dictionary(site).atoms)
