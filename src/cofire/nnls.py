@@ -41,7 +41,7 @@ from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Int, T
 DEFAULT_TOL = 1e-5
 """Relative residual at which a row counts as solved; float32 reaches about 1e-6."""
 
-_MAX_ROUNDS = 10
+_MAX_ROUNDS = 100
 _FINISHED_SHARE = 0.1  # of the tolerance, so that rounding to the codes' type stays below it
 _SWEEPS_A_ROUND = 3
 _CG_STEPS = 4
