@@ -238,9 +238,34 @@ def test_a_bad_config_file_is_one_clear_sentence(tmp_path, text, message):
     assert message in done.stderr.strip().splitlines()[-1]
 
 
+@pytest.mark.parametrize(
+    "command", ["demo", "capture", "fit", "path", "compare", "weights", "export"]
+)
+@pytest.mark.parametrize("place", ["notes.txt", "notes.txt/runs"])
+def test_a_file_is_no_place_for_a_folder(tmp_path, command, place):
+    """Told before any model is looked for: there is none of that name."""
+    (tmp_path / "notes.txt").write_text("mine")
+    first = {"export": ["runs/run", "--to", "saelens"], "weights": ["no-model"]}.get(
+        command, ["--model", "no-model"]
+    )
+    done = cofire(command, *first, "-o", place, cwd=tmp_path)
+    assert done.returncode == 2
+    assert f"'{place}'; there is a file at notes.txt, where a folder is to be." in done.stderr
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
 def test_debug_shows_the_traceback(folder):
     with pytest.raises(StoreError):
         cofire("features", "runs/nowhere", "--debug", cwd=folder)
+
+
+def test_ctrl_c_promises_nothing_where_nothing_is_kept(monkeypatch):
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cofire.cli.browsing.runs", interrupted)
+    done = cofire("runs")
+    assert (done.returncode, done.stderr) == (130, "\nInterrupted.\n")
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(folder, tiny_folder):

@@ -201,6 +201,7 @@ def spoiled(value):
         ({}, lambda X: X + 1j, "Complex data not supported"),
         ({}, lambda X: [["a", "b"]] * 20, "must hold numbers"),
         ({}, lambda X: [[1.0, 2.0], [3.0]] * 20, "all rows must be equally long"),
+        ({}, lambda X: np.where(X > 9, X, pd.NA), r"missing values \(pandas\.NA\); fill"),
         ({}, lambda X: torch.from_numpy(X).to_sparse(), r"pass X.to_dense\(\)"),
         ({}, lambda X: X[:9], "n_components=10 is more than the n_samples=9 rows"),
         ({"n_components": 0}, None, "n_components must be a whole number from 1 on; got 0"),

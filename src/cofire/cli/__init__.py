@@ -56,6 +56,8 @@ _BY_MODULE = {  # module of this package -> command -> its settings and what it 
     },
 }
 
+_READING = {*_BY_MODULE["browsing"], *_BY_MODULE["serving"]}  # nothing to keep, nothing to go on
+
 _COMMANDS = {
     name: (module, settings, summary)
     for module, commands in _BY_MODULE.items()
@@ -104,7 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(words[0], words[1:], debug)
     except KeyboardInterrupt:
-        sys.stderr.write("\nInterrupted; what was finished is kept. The same command goes on.\n")
+        kept = "; what was finished is kept. The same command goes on"
+        sys.stderr.write(f"\nInterrupted{'' if words[0] in _READING else kept}.\n")
         return _INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, TypeVar
 
 import tyro
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from cofire.errors import InputError
 
@@ -15,6 +15,22 @@ ConfigType = TypeVar("ConfigType", bound="Config")
 
 RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 """A run folder, given by position."""
+
+
+def _no_file_there(path: Path | None) -> Path | None:
+    """Refuse what cannot become a folder before a model is loaded for it."""
+    there = next((one for one in (path, *path.parents) if one.exists()), None) if path else None
+    if there is not None and not there.is_dir():
+        raise ValueError(f"there is a file at {there}, where a folder is to be")
+    return path
+
+
+OutputFolder = Annotated[
+    Path | None,
+    AfterValidator(_no_file_there),
+    tyro.conf.arg(aliases=["-o"], metavar="FOLDER"),
+]
+"""Where results go, ``-o``: a folder, or a place for a new one."""
 
 
 class Config(BaseModel):
@@ -34,9 +50,11 @@ class Config(BaseModel):
             super().__init__(**settings)
         except ValidationError as error:
             first = error.errors()[0]
+            given = str(first["input"]) if isinstance(first["input"], Path) else first["input"]
+            reason = first["msg"].removeprefix("Value error, ")
             raise InputError(
-                f"Setting {'.'.join(map(str, first['loc']))!r} is {first['input']!r}; "
-                f"{first['msg'][0].lower()}{first['msg'][1:]}."
+                f"Setting {'.'.join(map(str, first['loc']))!r} is {given!r}; "
+                f"{reason[0].lower()}{reason[1:]}."
             ) from error
 
     def resolved(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 import tyro
 from pydantic import Field
 
-from cofire.config.base import Config, ConfigType
+from cofire.config.base import Config, ConfigType, OutputFolder
 from cofire.site import SiteKind
 
 _NAMES = ("concepts", "-", "gemma-3-270m")  # no paths, whatever lies in the folder
@@ -45,7 +45,7 @@ class CaptureConfig(Config):
     layers: str | None = Field(
         None, description="Layers, counted from 0: 9, or 0,9-12, or all. Default: the middle one."
     )
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="FOLDER")] = Field(
+    output: OutputFolder = Field(
         None, description="Output folder. Default: a telling name under runs/."
     )
     text_column: str | None = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import tyro
 from pydantic import Field
 
-from cofire.config.base import Config, RunFolder
+from cofire.config.base import Config, OutputFolder, RunFolder
 
 
 class ExportConfig(Config):
@@ -47,7 +47,7 @@ class ExportConfig(Config):
     site: str | None = Field(
         None, description="The site by its full name instead, such as blocks.9.mlp.hook_post."
     )
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="FOLDER")] = Field(
+    output: OutputFolder = Field(
         None,
         description="A new folder; nothing is overwritten. Default: one in exports/ of the run.",
     )

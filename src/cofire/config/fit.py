@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import tyro
 from pydantic import Field
 
+from cofire.config.base import OutputFolder
 from cofire.config.capture import CaptureConfig
 
 
@@ -95,6 +96,4 @@ class DemoConfig(FitConfig):
     """
 
     layers: str | None = Field("0,5,11,17", description="Layers, counted from 0.")
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="FOLDER")] = Field(
-        Path("runs/demo"), description="Output folder."
-    )
+    output: OutputFolder = Field(Path("runs/demo"), description="Output folder.")

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 import tyro
 from pydantic import Field
 
-from cofire.config.base import ListingConfig
+from cofire.config.base import ListingConfig, OutputFolder
 
 
 class WeightsConfig(ListingConfig):
@@ -93,7 +93,7 @@ class WeightsConfig(ListingConfig):
         "head and measure what it does to the next token (ov only; slow).",
     )
     tokens: int = Field(8, ge=1, description="Tokens kept at each end of a component.")
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"], metavar="FOLDER")] = Field(
+    output: OutputFolder = Field(
         None, description="Output folder. Default: a telling name under runs/."
     )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(

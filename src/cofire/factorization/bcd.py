@@ -66,6 +66,7 @@ class BlockCoordinateDescent(Solver):
     """The default solver.
 
     Attributes:
+        sample_sweeps: over a sample of rows before the first one over all; 0 for none.
         start_penalty: L1 weight of the first phase, relative to the median row norm. From 0.1 on
             it makes duplicates.
         penalty_sweeps: sweeps of the first phase; at most half of ``max_iter`` are spent there.
@@ -77,6 +78,7 @@ class BlockCoordinateDescent(Solver):
             sweeps, and keeps one more set of codes.
     """
 
+    sample_sweeps: int = 6
     start_penalty: float = 0.03
     penalty_sweeps: int = 20
     first_code_sweeps: int = 6
@@ -101,6 +103,7 @@ class BlockCoordinateDescent(Solver):
         schedule = Schedule(
             first_updates=CoordinateDescent(self.first_code_sweeps, self.atom_sweeps, most),
             updates=CoordinateDescent(self.code_sweeps, self.atom_sweeps, most),
+            sample_sweeps=self.sample_sweeps,
             start_penalty=self.start_penalty,
             penalty_sweeps=self.penalty_sweeps,
             repair_every=self.repair_every,

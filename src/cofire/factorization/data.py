@@ -200,7 +200,7 @@ class DataMatrix:
         return self._weights[rows].to(self.device, self.compute_dtype)
 
     def _checked_row_norms(self, watch: RowsIdentity | None) -> Float[Tensor, "rows"]:
-        """Norms of the rows, not centred; says what is wrong or odd about the data."""
+        """Norms of the rows, not centred; says what is wrong about the data."""
         low = torch.full((self.n_channels,), torch.inf, device=self.device)
         high = -low
         narrow = False
@@ -231,7 +231,8 @@ class DataMatrix:
                 "NaN, infinite or too large values; its message says which."
             )
         self.largest = float(torch.maximum(-low, high).max()) if len(norms) else 0.0
-        self._note_oddities(norms, low, high)
+        self._silent_rows = int((norms == 0).sum())
+        self._silent_channels = int(((low == 0) & (high == 0)).sum())
         first = self.ranks.copy_first(low.clone())
         same = bool((low == high).all()) and bool((low == first).all())
         self._all_same = all(self.ranks.gather(float(same)))
@@ -240,7 +241,8 @@ class DataMatrix:
     def check_size(self) -> None:
         """Refuse to fit data that is all zero, or so small that its squares vanish.
 
-        Warns (in the log) of data without differences, which can be fitted all the same.
+        Warns (in the log) of data without differences, and notes rows and channels that are all
+        zero; such data can be fitted all the same.
 
         Raises:
             InputError: in all processes, saying what to do.
@@ -258,6 +260,7 @@ class DataMatrix:
             raise InputError(
                 "All rows of X are the same; less their mean there is nothing to factorise."
             )
+        self._note_oddities()
         if self._all_same and self.total_rows > 1:
             logger.warning(
                 "All rows of X are the same, so that no feature can tell rows apart; check how the "
@@ -282,15 +285,14 @@ class DataMatrix:
             f"{cure}."
         )
 
-    def _note_oddities(self, norms: Tensor, low: Tensor, high: Tensor) -> None:
-        silent_rows = int((norms == 0).sum())
-        silent_channels = int(((low == 0) & (high == 0)).sum())
-        if 0 < silent_rows < len(norms):
-            logger.info("%d of %d rows are all zero; they get zero codes.", silent_rows, len(norms))
-        if 0 < silent_channels < self.n_channels:
+    def _note_oddities(self) -> None:
+        rows, channels = self._silent_rows, self._silent_channels
+        if 0 < rows < self.n_rows:
+            logger.info("%d of %d rows are all zero; they get zero codes.", rows, self.n_rows)
+        if 0 < channels < self.n_channels:
             logger.info(
                 "%d of %d channels are zero in all rows; no feature will use them.",
-                silent_channels,
+                channels,
                 self.n_channels,
             )
 

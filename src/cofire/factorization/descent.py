@@ -33,6 +33,7 @@ from cofire.factorization.initialization import initial_atoms, more_atoms
 from cofire.factorization.momentum import Momentum
 from cofire.factorization.objective import Products, squared_error
 from cofire.factorization.repair import apply_swaps, propose_swaps
+from cofire.factorization.sampled import improved_on_sample
 from cofire.factorization.solver import Factors, Problem, StopReason
 from cofire.factorization.sweep import Ahead, Point, Sums, SweepOutcome, sweep
 from cofire.factorization.updates import Updates
@@ -52,6 +53,7 @@ class Schedule:
     Attributes:
         first_updates: those of the very first sweep, where codes start at zero.
         updates: those of all others.
+        sample_sweeps: over a sample of rows before the first one over all; 0 for none.
         start_penalty: L1 weight of the first phase, relative to the median row norm.
         penalty_sweeps: sweeps of the first phase; at most half of ``max_iter`` are spent there.
         repair_every: sweeps between looks for atoms to swap; 0 never looks.
@@ -60,6 +62,7 @@ class Schedule:
 
     first_updates: Updates
     updates: Updates
+    sample_sweeps: int
     start_penalty: float
     penalty_sweeps: int
     repair_every: int
@@ -94,7 +97,7 @@ class Descent:
         """Run all phases, from the last checkpoint where there is one."""
         saved = self._problem.checkpoint
         if saved is None or not self._resume():
-            self._here = Point(_start(self._problem), self._spare())
+            self._here = Point(self._start(), self._spare())
         self._settle()
         try:
             self._penalised()
@@ -109,6 +112,27 @@ class Descent:
         if saved is not None and factors.stop_reason != "interrupted":
             saved.finished()
         return factors
+
+    def _start(self) -> AtomMatrix:
+        """Unit atoms to begin with; drawn ones are improved on a sample, given ones are kept."""
+        problem, schedule, data = self._problem, self._schedule, self._data
+        if isinstance(problem.start, str):
+            start = initial_atoms(data, problem.n_features, problem.start, problem.generator)
+            sweeps = schedule.sample_sweeps
+        else:
+            start = more_atoms(data, problem.start, problem.n_features, problem.generator)
+            sweeps = 0
+        atoms, _ = unit_atoms(keep_largest(start, problem.kept))
+        if sweeps:
+            atoms = improved_on_sample(
+                data,
+                atoms,
+                [schedule.first_updates, *[schedule.updates] * (sweeps - 1)],
+                penalty=self._start_penalty,
+                kept=self._kept,
+                generator=problem.generator,
+            )
+        return data.ranks.copy_first(atoms)
 
     def _settle(self) -> None:
         """What an interrupt goes back to, were it in the midst of the next step.
@@ -360,12 +384,3 @@ class Descent:
             products.gram = self._here.products.gram * wide[:, None] * wide
         loss = squared_error(self._data.squared_norm, products.cross, products.gram, atoms)
         return Factors(codes, atoms, products, loss, self._place.iteration, "interrupted")
-
-
-def _start(problem: Problem) -> AtomMatrix:
-    data, start, generator = problem.data, problem.start, problem.generator
-    if isinstance(start, str):
-        start = initial_atoms(data, problem.n_features, start, generator)
-    else:
-        start = more_atoms(data, start, problem.n_features, generator)
-    return data.ranks.copy_first(unit_atoms(keep_largest(start, problem.kept))[0])

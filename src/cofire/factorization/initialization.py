@@ -15,13 +15,19 @@ from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Int, T
 
 STARTS = ("random", "kmeans++", "svd")
 LLOYD_STEPS = 4
-_MIN_SAMPLE = 4096
+_FIRST_LLOYD_STEPS = 1  # what follows improves on atoms faster than Lloyd's algorithm does
+_MIN_SAMPLE = 2048
 _SAMPLE_PER_FEATURE = 8
 _POWER_STEPS = 4
 _EXTRA_DIRECTIONS = 10  # oversampling of the randomised SVD, Halko et al. 2011
 # Ding, Li & Jordan 2010, section 5: multiplicative updates start from the indicators plus 0.2.
 _INDICATOR_OFFSET = 0.2
 _ROUGH = 1e-2  # the codes only say what is left to explain
+
+
+def sample_size(n_features: int) -> int:
+    """Rows that say enough to begin with so many features."""
+    return max(_MIN_SAMPLE, _SAMPLE_PER_FEATURE * n_features)
 
 
 def initial_atoms(
@@ -43,9 +49,11 @@ def initial_atoms(
         return atoms.to(data.device, data.compute_dtype)
     if start not in STARTS:
         raise InputError(f"Unknown init {start!r}; use one of {', '.join(STARTS)}.")
-    sample = data.sample(max(_MIN_SAMPLE, _SAMPLE_PER_FEATURE * n_features), generator)
+    sample = data.sample(sample_size(n_features), generator)
     if start == "kmeans++":
-        return kmeans(sample.X, n_features, generator, weights=sample.weights)
+        return kmeans(
+            sample.X, n_features, generator, weights=sample.weights, steps=_FIRST_LLOYD_STEPS
+        )
     rows = sample.X
     if sample.weights is not None:
         rows = rows * sample.weights.sqrt()[:, None]
@@ -66,7 +74,7 @@ def more_atoms(
     missing = n_features - len(atoms)
     if missing == 0:
         return atoms
-    X = data.sample(max(_MIN_SAMPLE, _SAMPLE_PER_FEATURE * n_features), generator).X
+    X = data.sample(sample_size(n_features), generator).X
     residual = X - nonnegative_codes(X, atoms, tol=_ROUGH) @ atoms
     return torch.cat([atoms, kmeans(unit_atoms(residual)[0], missing, generator)])
 

@@ -82,12 +82,13 @@ class ProjectedGradient(Solver):
     """Projected gradient with the phases of the default solver.
 
     Attributes:
-        start_penalty, penalty_sweeps, repair_every, extrapolate: as for ``bcd``.
+        sample_sweeps, start_penalty, penalty_sweeps, repair_every, extrapolate: as for ``bcd``.
         first_code_steps: steps on the codes when they start at zero.
         code_steps: steps on the codes for each pass over the data.
         atom_steps: steps on the atoms for each pass over the data.
     """
 
+    sample_sweeps: int = 6
     start_penalty: float = 0.03
     penalty_sweeps: int = 20
     first_code_steps: int = 30
@@ -109,6 +110,7 @@ class ProjectedGradient(Solver):
         schedule = Schedule(
             first_updates=GradientSteps(self.first_code_steps, self.atom_steps),
             updates=GradientSteps(self.code_steps, self.atom_steps),
+            sample_sweeps=self.sample_sweeps,
             start_penalty=self.start_penalty,
             penalty_sweeps=self.penalty_sweeps,
             repair_every=self.repair_every,

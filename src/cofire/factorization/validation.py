@@ -105,6 +105,12 @@ def _from_array(X: DataLike) -> Tensor:
             array = array.astype(np.float64)
         except ValueError as error:
             raise InputError(f"X must hold numbers: {error}.") from error
+        except TypeError as error:
+            if "NAType" in str(error):
+                raise InputError(
+                    "X holds missing values (pandas.NA); fill them in or drop those rows."
+                ) from error
+            raise
     elif array.dtype.itemsize > 8 or not array.dtype.isnative:
         array = array.astype(np.float64)
     array = np.ascontiguousarray(array) if any(step < 0 for step in array.strides) else array
