@@ -7,7 +7,7 @@ just been drawn as much. Nothing of it stays but the atoms.
 import torch
 
 from cofire.code_descent import unit_atoms
-from cofire.factorization.code_blocks import CodesInMemory
+from cofire.factorization.code_blocks import CodeBlocks, CodesInMemory
 from cofire.factorization.data import DataMatrix
 from cofire.factorization.initialization import sample_size
 from cofire.factorization.sources import Shards
@@ -44,7 +44,8 @@ def improved_on_sample(
         return atoms
     drawn = data.sample(n_rows, generator)
     sample = DataMatrix(Shards([drawn.X]), compute_dtype=data.compute_dtype, weights=drawn.weights)
-    point, spare = Point(atoms, CodesInMemory()), CodesInMemory()
+    point = Point(atoms, CodesInMemory())
+    spare: CodeBlocks = CodesInMemory()
     for each in updates:
         reached, _ = sweep(sample, point, spare, each, penalty=penalty, kept=kept)
         point, spare = reached, point.codes
