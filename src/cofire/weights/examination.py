@@ -5,12 +5,14 @@ are stable, and draws the nulls. What depends on the shape alone (random frames,
 drawn once and serves every head of the model.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
 
 import torch
+from sklearn.exceptions import ConvergenceWarning as SklearnConvergenceWarning
 
 from cofire.errors import InputError
 from cofire.low_rank import LowRankMatrix
@@ -355,7 +357,10 @@ def _all(compute: Callable[[_In], _Out], of: Sequence[_In]) -> list[_Out]:
     def one(_: int, numbered: tuple[int, _In]) -> None:
         found[numbered[0]] = compute(numbered[1])
 
-    side_by_side(one, enumerate(of), workers=workers_for(torch.device("cpu")))
+    with warnings.catch_warnings():
+        # Filters belong to all threads: those that a computation sets are undone by another one.
+        warnings.simplefilter("ignore", SklearnConvergenceWarning)
+        side_by_side(one, enumerate(of), workers=workers_for(torch.device("cpu")))
     return [found[number] for number in range(len(of))]
 
 
