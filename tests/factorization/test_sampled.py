@@ -15,8 +15,8 @@ from cofire.factorization.sampled import improved_on_sample
 
 @pytest.fixture(scope="module")
 def many():
-    """4,200 rows, more than twice a sample; 100 channels, 12 atoms that share neurons."""
-    return plant(4200, 100, 12, sparsity=0.05, code_density=0.2, overlap=0.3, noise=0.1)
+    """8,400 rows, more than four samples; 100 channels, 12 atoms that share neurons."""
+    return plant(8400, 100, 12, sparsity=0.05, code_density=0.2, overlap=0.3, noise=0.1)
 
 
 def generator(seed=0):
@@ -69,7 +69,7 @@ def test_the_same_generator_gives_the_same_atoms(many):
 
 def test_few_rows_are_not_sampled(many):
     atoms = random_atoms(many.X)
-    data = DataMatrix.of(many.X[:4000])
+    data = DataMatrix.of(many.X[:8000])
     random = generator()
     found = improved_on_sample(
         data, atoms, [], penalty=0.0, kept=torch.full((12,), 5), generator=random
@@ -80,9 +80,9 @@ def test_few_rows_are_not_sampled(many):
 
 def test_rows_that_weigh_nothing_are_not_looked_at(many):
     weights = torch.ones(len(many.X), dtype=torch.float64)
-    weights[2100:] = 0
+    weights[4200:] = 0
     spoiled = many.X.clone()
-    spoiled[2100:] = 50 * torch.randn(2100, 100, generator=generator())
+    spoiled[4200:] = 50 * torch.randn(4200, 100, generator=generator())
     one, other = (
         SemiNMF(12, sparsity=0.05, device="cpu").fit(X, sample_weight=weights)
         for X in (many.X, spoiled)

@@ -15,7 +15,7 @@ from cofire.factorization.sweep import Point, sweep
 from cofire.factorization.updates import Updates
 from cofire.types import AtomMatrix, Int, Tensor
 
-_LARGEST_SHARE = 0.5  # of all rows; more of them would be little cheaper than all
+_LARGEST_SHARE = 0.25  # of all rows; more of them would be little cheaper than all
 
 
 def improved_on_sample(
@@ -29,7 +29,7 @@ def improved_on_sample(
 ) -> AtomMatrix:
     """Atoms after one sweep over a sample for each of ``updates``, unit norm.
 
-    Unchanged where the data has fewer rows than two such samples.
+    Unchanged where the data has fewer rows than four such samples.
 
     Args:
         data: the rows.
