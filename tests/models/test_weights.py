@@ -329,6 +329,17 @@ def test_a_layer_without_plain_attention_is_refused(build: Build) -> None:
         attention_patterns(model, IDS)
 
 
+@pytest.mark.parametrize("read", [lambda model, layer: ov(model, layer, 0), mlp_weights])
+def test_weights_that_are_no_numbers_are_named(tokenizer: PreTrainedTokenizerBase, read) -> None:
+    bare = tiny_model("llama")
+    with torch.no_grad():
+        bare.model.layers[1].mlp.up_proj.weight[2, 3] = float("nan")
+    model = LanguageModel(bare, tokenizer, name="broken")
+    for layer in (1, 2):  # nor can what comes after be compared with the model
+        with pytest.raises(ModelError, match=r"NaN .* \(mlp\.up_proj\.weight of layer 1\)"):
+            read(model, layer)
+
+
 def test_a_norm_after_the_sum_cannot_be_folded(tokenizer: PreTrainedTokenizerBase) -> None:
     model = LanguageModel(tiny_model("opt", do_layer_norm_before=False), tokenizer, name="opt")
     with pytest.raises(ModelError, match=r"cannot be folded .* fold_norm=False"):

@@ -229,6 +229,7 @@ def mlp_weights(model: LanguageModel, layer: int, *, fold_norm: bool = True) -> 
     _check_layer(model, layer)
     parts = model.mlp_parts[layer]
     if isinstance(parts, str):
+        _check_finite(model, layer)
         raise ModelError(
             f"The weights of the MLP of layer {layer} of {model.name} cannot be read off: {parts}."
         )
@@ -258,10 +259,22 @@ def _check_layer(model: LanguageModel, layer: int) -> None:
         )
 
 
+def _check_finite(model: LanguageModel, layer: int) -> None:
+    """Why nothing fits that was compared with the model: NaN in a layer spoils all later ones."""
+    for number, block in enumerate(model.structure.blocks[: layer + 1]):
+        for name, values in block.module.named_parameters():
+            if not bool(values.isfinite().all()):
+                raise ModelError(
+                    f"The weights of {model.name} hold NaN or infinite numbers ({name} of layer "
+                    f"{number}); load a sound copy of it."
+                )
+
+
 def _attention(model: LanguageModel, layer: int, head: int = 0) -> AttentionParts:
     _check_layer(model, layer)
     parts = model.attention_parts[layer]
     if isinstance(parts, str):
+        _check_finite(model, layer)
         raise ModelError(
             f"The attention of layer {layer} of {model.name} cannot be read off its weights: "
             f"{parts}. Choose another layer or model."
@@ -278,6 +291,7 @@ def _surroundings(
     model: LanguageModel, layer: int, surroundings: Surroundings | str
 ) -> Surroundings:
     if isinstance(surroundings, str):
+        _check_finite(model, layer)
         raise ModelError(
             f"The norms of layer {layer} of {model.name} cannot be folded into its weights: "
             f"{surroundings}. From Python, fold_norm=False gives the weights as they are."
