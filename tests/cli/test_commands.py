@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import logging
 import os
 import shlex
 import signal
@@ -257,6 +258,17 @@ def test_a_file_is_no_place_for_a_folder(tmp_path, command, place):
 def test_debug_shows_the_traceback(folder):
     with pytest.raises(StoreError):
         cofire("features", "runs/nowhere", "--debug", cwd=folder)
+
+
+def test_a_log_message_is_shown_once(monkeypatch):
+    def noisy(_):
+        for row in (1, 1, 2):
+            logging.getLogger("cofire.somewhere").info("row %d is zero", row)
+
+    monkeypatch.setattr("cofire.cli.browsing.runs", noisy)
+    done = cofire("runs")
+    assert done.stderr.count("row 1 is zero") == 1
+    assert done.stderr.count("row 2 is zero") == 1
 
 
 def test_ctrl_c_promises_nothing_where_nothing_is_kept(monkeypatch):

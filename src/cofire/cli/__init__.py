@@ -162,6 +162,21 @@ def _is_yaml(word: str) -> bool:
     return not word.startswith("-") and word.lower().endswith((".yaml", ".yml"))
 
 
+class _Once(logging.Filter):
+    """Lets each message through once: seventy heads with a silent channel are one thing to know."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the message is new."""
+        message = record.getMessage()
+        new = message not in self._said
+        self._said.add(message)
+        return new
+
+
 @contextmanager
 def _logging_to_stderr(debug: bool) -> Iterator[None]:
     """Show the library's log while a command runs; leave loggers as they were."""
@@ -171,6 +186,8 @@ def _logging_to_stderr(debug: bool) -> Iterator[None]:
     handler = RichHandler(
         console=Console(stderr=True), show_time=False, show_path=False, markup=False
     )
+    if not debug:
+        handler.addFilter(_Once())
     logger = logging.getLogger("cofire")
     before = logger.level, logger.propagate
     logger.addHandler(handler)
