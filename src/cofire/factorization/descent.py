@@ -33,7 +33,7 @@ from cofire.factorization.initialization import initial_atoms, more_atoms
 from cofire.factorization.momentum import Momentum
 from cofire.factorization.objective import Products, squared_error
 from cofire.factorization.repair import apply_swaps, propose_swaps
-from cofire.factorization.sampled import improved_on_sample
+from cofire.factorization.sampled import improved_on_sample, sample_pays
 from cofire.factorization.solver import Factors, Problem, StopReason
 from cofire.factorization.sweep import Ahead, Point, Sums, SweepOutcome, sweep
 from cofire.factorization.updates import Updates
@@ -116,21 +116,22 @@ class Descent:
     def _start(self) -> AtomMatrix:
         """Unit atoms to begin with; drawn ones are improved on a sample, given ones are kept."""
         problem, schedule, data = self._problem, self._schedule, self._data
-        if isinstance(problem.start, str):
-            start = initial_atoms(data, problem.n_features, problem.start, problem.generator)
-            sweeps = schedule.sample_sweeps
+        k, given, generator = problem.n_features, problem.start, problem.generator
+        sampled = False
+        if isinstance(given, str):
+            sampled = schedule.sample_sweeps > 0 and sample_pays(data, k)
+            start = initial_atoms(data, k, given, generator, rough=sampled)
         else:
-            start = more_atoms(data, problem.start, problem.n_features, problem.generator)
-            sweeps = 0
+            start = more_atoms(data, given, k, generator)
         atoms, _ = unit_atoms(keep_largest(start, problem.kept))
-        if sweeps:
+        if sampled:
             atoms = improved_on_sample(
                 data,
                 atoms,
-                [schedule.first_updates, *[schedule.updates] * (sweeps - 1)],
+                [schedule.first_updates, *[schedule.updates] * (schedule.sample_sweeps - 1)],
                 penalty=self._start_penalty,
                 kept=self._kept,
-                generator=problem.generator,
+                generator=generator,
             )
         return data.ranks.copy_first(atoms)
 

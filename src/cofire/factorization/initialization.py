@@ -15,8 +15,9 @@ from cofire.types import ActivationMatrix, AtomMatrix, CodeMatrix, Float, Int, T
 
 STARTS = ("random", "kmeans++", "svd")
 LLOYD_STEPS = 4
-_FIRST_LLOYD_STEPS = 1  # what follows improves on atoms faster than Lloyd's algorithm does
-_MIN_SAMPLE = 2048
+_MIN_SAMPLE = 4096
+_ROUGH_LLOYD_STEPS = 1  # sweeps over a sample improve atoms faster than Lloyd's algorithm does
+_ROUGH_MIN_SAMPLE = 2048
 _SAMPLE_PER_FEATURE = 8
 _POWER_STEPS = 4
 _EXTRA_DIRECTIONS = 10  # oversampling of the randomised SVD, Halko et al. 2011
@@ -25,13 +26,13 @@ _INDICATOR_OFFSET = 0.2
 _ROUGH = 1e-2  # the codes only say what is left to explain
 
 
-def sample_size(n_features: int) -> int:
+def sample_size(n_features: int, *, rough: bool = False) -> int:
     """Rows that say enough to begin with so many features."""
-    return max(_MIN_SAMPLE, _SAMPLE_PER_FEATURE * n_features)
+    return max(_ROUGH_MIN_SAMPLE if rough else _MIN_SAMPLE, _SAMPLE_PER_FEATURE * n_features)
 
 
 def initial_atoms(
-    data: DataMatrix, n_features: int, start: str, generator: Generator
+    data: DataMatrix, n_features: int, start: str, generator: Generator, *, rough: bool = False
 ) -> AtomMatrix:
     """Atoms before winner-take-all, of any norm, on the device of the data.
 
@@ -40,6 +41,7 @@ def initial_atoms(
         n_features: number of atoms, at most the number of rows.
         start: ``random`` (standard normal entries), ``kmeans++`` or ``svd``.
         generator: a CPU generator, so that all devices draw the same numbers.
+        rough: with half of the rows and fewer steps, for atoms that are improved on a sample next.
 
     Raises:
         InputError: for an unknown start, or more atoms than an SVD has.
@@ -49,11 +51,10 @@ def initial_atoms(
         return atoms.to(data.device, data.compute_dtype)
     if start not in STARTS:
         raise InputError(f"Unknown init {start!r}; use one of {', '.join(STARTS)}.")
-    sample = data.sample(sample_size(n_features), generator)
+    sample = data.sample(sample_size(n_features, rough=rough), generator)
     if start == "kmeans++":
-        return kmeans(
-            sample.X, n_features, generator, weights=sample.weights, steps=_FIRST_LLOYD_STEPS
-        )
+        steps = _ROUGH_LLOYD_STEPS if rough else LLOYD_STEPS
+        return kmeans(sample.X, n_features, generator, weights=sample.weights, steps=steps)
     rows = sample.X
     if sample.weights is not None:
         rows = rows * sample.weights.sqrt()[:, None]
