@@ -59,10 +59,8 @@ def test_a_folder_with_something_in_it_is_never_touched(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     refused(ExportConfig(run=run.path, to="csv", output=tmp_path / "mine"), "exists already")
-    refused(
-        ExportConfig(run=run.path, to="csv", output=tmp_path / "mine" / "notes.txt"),
-        "exists already",
-    )
+    with pytest.raises(InputError, match=r"there is a file at .*notes\.txt"):
+        ExportConfig(run=run.path, to="csv", output=tmp_path / "mine" / "notes.txt")
     assert (tmp_path / "mine" / "notes.txt").read_text() == "mine"
     (tmp_path / "empty").mkdir()
     export_run(ExportConfig(run=run.path, to="csv", output=tmp_path / "empty"))

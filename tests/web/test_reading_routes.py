@@ -160,7 +160,8 @@ def test_more_of_a_context_is_its_text(server: Server, stored: Run):
     context = page["contexts"][0]
     path = f"/runs/tiny/0/rows/{context['row']}.json?feature=1&before=1000&after=1000"
     window = server.ask(path).json
-    assert "".join(window["tokens"]).replace("↵", "\n") == stored.corpus[context["text_id"]].text
+    shown = "".join(window["tokens"]).replace("↵", "\n").replace("␣", " ")
+    assert shown == stored.corpus[context["text_id"]].text
     assert (window["more_before"], window["more_after"]) == (0, 0)
     assert window["features"][0]["codes"][window["focus"]] == pytest.approx(context["code"])
     short = server.ask(f"/runs/tiny/0/rows/{context['row']}.json?before=0&after=1").json
