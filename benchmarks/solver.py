@@ -74,8 +74,8 @@ def main() -> None:
     clock = time.process_time if options.threads == 1 else time.perf_counter
     X, truth = data(options)
     SemiNMF(2, max_iter=4, device="cpu").fit(torch.rand(300, 64))  # compiles what is compiled once
-    machine = ceiling(X, options.components, clock)
-    floors = [float(machine["floor_s"])]  # a machine that others use is not always as fast
+    machine = described()
+    floors = [floor(X, options.components, clock)]  # a machine that others use changes its pace
     literal = published_iteration(X, options.components, options.sparsity, clock)
     results: list[SeedResult] = []
     atoms: dict[str, list[torch.Tensor]] = {"mu": [], "bcd": [], "bcd, penalty kept": []}
@@ -89,8 +89,8 @@ def main() -> None:
                 bcd.times_sooner_as_published = mu.best_iteration * literal / bcd.seconds_to_best
             results.append(bcd)
             floors.append(floor(X, options.components, clock))
-    machine["floor_s"] = statistics.median(floors)
-    machine["gflops"] = 4e-9 * X.numel() * options.components / machine["floor_s"]
+    seconds = statistics.median(floors)
+    machine |= {"floor_s": seconds, "gflops": 4e-9 * X.numel() * options.components / seconds}
     summary = summarise(results, atoms, machine, literal)
     report(X, options, machine, literal, summary)
     if options.output:
@@ -148,16 +148,13 @@ def data(options: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor | None
     return X.float().contiguous(), None
 
 
-def ceiling(X: torch.Tensor, k: int, clock: Callable[[], float]) -> dict[str, float | str | int]:
-    """What the machine can do: the two dense products of a sweep, and their rate."""
-    seconds = floor(X, k, clock)
+def described() -> dict[str, float | str | int]:
+    """What the figures are measured on."""
     return {
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count() or 1,
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 1),
-        "floor_s": seconds,
-        "gflops": 4e-9 * X.numel() * k / seconds,
     }
 
 

@@ -251,7 +251,10 @@ def test_a_file_is_no_place_for_a_folder(tmp_path, command, place):
     )
     done = cofire(command, *first, "-o", place, cwd=tmp_path)
     assert done.returncode == 2
-    assert f"'{place}'; there is a file at notes.txt, where a folder is to be." in done.stderr
+    assert (
+        f"'{place}'; there is a file at notes.txt, where a folder is to be; give another place."
+        in done.stderr
+    )
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 
@@ -260,15 +263,17 @@ def test_debug_shows_the_traceback(folder):
         cofire("features", "runs/nowhere", "--debug", cwd=folder)
 
 
-def test_a_log_message_is_shown_once(monkeypatch):
+def test_a_note_is_shown_once_and_a_warning_as_often_as_it_comes(monkeypatch):
     def noisy(_):
+        logger = logging.getLogger("cofire.somewhere")
         for row in (1, 1, 2):
-            logging.getLogger("cofire.somewhere").info("row %d is zero", row)
+            logger.info("row %d is zero", row)
+            logger.warning("row %d was lost", row)
 
     monkeypatch.setattr("cofire.cli.browsing.runs", noisy)
-    done = cofire("runs")
-    assert done.stderr.count("row 1 is zero") == 1
-    assert done.stderr.count("row 2 is zero") == 1
+    lines = cofire("runs").stderr
+    assert [lines.count(f"row {row} is zero") for row in (1, 2)] == [1, 1]
+    assert [lines.count(f"row {row} was lost") for row in (1, 2)] == [2, 1]
 
 
 def test_ctrl_c_promises_nothing_where_nothing_is_kept(monkeypatch):

@@ -162,15 +162,20 @@ def _is_yaml(word: str) -> bool:
     return not word.startswith("-") and word.lower().endswith((".yaml", ".yml"))
 
 
-class _Once(logging.Filter):
-    """Lets each message through once: seventy heads with a silent channel are one thing to know."""
+class _NotesOnce(logging.Filter):
+    """Lets each note through once: seventy heads with a silent channel are one thing to know.
+
+    Warnings pass as often as they come.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self._said: set[str] = set()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the message is new."""
+        """Whether the message is new, or more than a note."""
+        if record.levelno > logging.INFO:
+            return True
         message = record.getMessage()
         new = message not in self._said
         self._said.add(message)
@@ -187,7 +192,7 @@ def _logging_to_stderr(debug: bool) -> Iterator[None]:
         console=Console(stderr=True), show_time=False, show_path=False, markup=False
     )
     if not debug:
-        handler.addFilter(_Once())
+        handler.addFilter(_NotesOnce())
     logger = logging.getLogger("cofire")
     before = logger.level, logger.propagate
     logger.addHandler(handler)

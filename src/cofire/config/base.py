@@ -1,6 +1,7 @@
 """What all settings share: their base class, listings, reading them from a YAML file."""
 
 import difflib
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, TypeVar
@@ -19,9 +20,13 @@ RunFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
 
 def _no_file_there(path: Path | None) -> Path | None:
     """Refuse what cannot become a folder before a model is loaded for it."""
-    there = next((one for one in (path, *path.parents) if one.exists()), None) if path else None
-    if there is not None and not there.is_dir():
-        raise ValueError(f"there is a file at {there}, where a folder is to be")
+    for place in () if path is None else (path, *path.parents):
+        if os.path.lexists(place):  # unlike Path.exists, does not raise where one may not look
+            if not place.is_dir():
+                raise ValueError(
+                    f"there is a file at {place}, where a folder is to be; give another place"
+                )
+            break
     return path
 
 

@@ -41,7 +41,7 @@ def initial_atoms(
         n_features: number of atoms, at most the number of rows.
         start: ``random`` (standard normal entries), ``kmeans++`` or ``svd``.
         generator: a CPU generator, so that all devices draw the same numbers.
-        rough: with half of the rows and fewer steps, for atoms that are improved on a sample next.
+        rough: from fewer rows and with one Lloyd step, for atoms that sweeps over a sample improve.
 
     Raises:
         InputError: for an unknown start, or more atoms than an SVD has.
